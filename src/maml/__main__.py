@@ -1,0 +1,5 @@
+"""``python -m maml`` is the ``maml`` command."""
+
+from maml.cli import main
+
+main()

@@ -1,0 +1,183 @@
+"""The ``maml`` command: what each rule calls, and what a person can call.
+
+Each command imports what it runs only when it runs, so that ``maml --help`` is immediate.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maml import config as configuration
+from maml.errors import UserError
+
+app = typer.Typer(
+    help=__doc__.splitlines()[0],
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFiles = Annotated[
+    list[Path],
+    typer.Option(
+        "--config", "-c", help="Configuration; give it again to overlay another file, in order."
+    ),
+]
+DEFAULT = [Path("config.yaml")]
+Experiment = Annotated[str, typer.Argument(help="A key of `experiments`.")]
+Method = Annotated[str, typer.Argument(help="A key of `methods`.")]
+Seed = Annotated[int, typer.Argument(help="Initialisation and training tasks.")]
+
+
+@app.command()
+def download(
+    dataset: Annotated[str, typer.Argument(help="A key of `datasets`.")],
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Fetch a data set's files and verify them."""
+    from maml.data.download import download
+
+    settings = configuration.read(config)
+    mirror = os.environ.get("MAML_MIRROR") or settings.mirror
+    download(_dataset(settings, dataset), out, mirror)
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, typer.Argument(help="A key of `datasets`.")],
+    raw: Annotated[Path, typer.Argument(help="What `download` made.")],
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Turn a data set's files into one array."""
+    from maml.data.prepare import prepare
+
+    prepare(dataset, _dataset(configuration.read(config), dataset), raw, out)
+
+
+@app.command()
+def bundle(
+    raw: Annotated[Path, typer.Argument(help="A folder with the two official Omniglot archives.")],
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+) -> None:
+    """Make the copy of Omniglot that ships with the project."""
+    from maml.data.bundle import bundle
+
+    bundle(raw, out)
+
+
+@app.command()
+def preview(
+    experiment: Experiment,
+    data: Annotated[Path, typer.Argument(help="What `prepare` made.")],
+    out: Annotated[Path, typer.Argument(help="The PNG to make.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Draw a few sampled tasks, support and query, with class names."""
+    from maml.preview import draw_tasks
+
+    draw_tasks(configuration.read(config).experiment(experiment), data, out)
+
+
+@app.command()
+def train(
+    experiment: Experiment,
+    method: Method,
+    seed: Seed,
+    data: Annotated[Path, typer.Argument(help="What `prepare` made.")],
+    out: Annotated[Path, typer.Argument(help="The folder for weights and learning curve.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Meta-train one network; resumes where an interrupted run stopped."""
+    from maml.train import train
+
+    train(configuration.read(config).job(experiment, method, seed), data, out)
+
+
+@app.command()
+def evaluate(
+    experiment: Experiment,
+    method: Method,
+    seed: Seed,
+    data: Annotated[Path, typer.Argument(help="What `prepare` made.")],
+    folder: Annotated[Path, typer.Argument(help="What `train` made; evaluation.csv goes there.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Adapt a trained network to every meta-test task and record its accuracy."""
+    from maml.evaluate import evaluate
+
+    evaluate(configuration.read(config).job(experiment, method, seed), data, folder)
+
+
+@app.command()
+def tables(
+    runs: Annotated[Path, typer.Argument(help="results/<run>/runs")],
+    out: Annotated[Path, typer.Argument(help="The folder for the tables.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Render Table 1 beside the paper's from the evaluations."""
+    from maml.analysis.tables import write_tables
+
+    write_tables(configuration.read(config), runs, out)
+
+
+@app.command()
+def figures(
+    runs: Annotated[Path, typer.Argument(help="results/<run>/runs")],
+    out: Annotated[Path, typer.Argument(help="The folder for the figures.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Render the figures from the evaluations and learning curves."""
+    from maml.analysis.figures import write_figures
+
+    write_figures(configuration.read(config), runs, out)
+
+
+@app.command()
+def plan(config: ConfigFiles = DEFAULT) -> None:
+    """Print what a run would compute, on what, and how long it would take."""
+    from maml.plan import print_plan
+
+    print_plan(configuration.read(config))
+
+
+@app.command()
+def status(
+    config: ConfigFiles = DEFAULT,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Refresh until every job is done.")
+    ] = False,
+) -> None:
+    """Show all jobs of a run: waiting, training, evaluating, done, failed."""
+    from maml.status import show
+
+    show(configuration.read(config), watch=watch)
+
+
+@app.command()
+def schema(
+    out: Annotated[Path, typer.Argument(help="The folder that gets schema and page.")],
+) -> None:
+    """Write the configuration's JSON schema and its page in the docs."""
+    from maml.reference import write_reference
+
+    write_reference(out)
+
+
+def _dataset(settings: configuration.Config, name: str) -> configuration.Dataset:
+    if name not in settings.datasets:
+        raise UserError(f"no data set is named {name!r}; there are: {', '.join(settings.datasets)}")
+    return settings.datasets[name]
+
+
+def main() -> None:
+    """Run the command; a mistake that the user can mend is one line, without a traceback."""
+    try:
+        app()
+    except UserError as error:
+        print(f"maml: {error}", file=sys.stderr)
+        sys.exit(1)

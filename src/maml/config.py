@@ -1,0 +1,499 @@
+"""The one schema of ``config.yaml``: every key, its type, its meaning, and what fits together.
+
+``config.yaml`` holds the paper as data. Presets are overlays of it (``workflow/presets``), merged
+key by key; ``protocols`` are overlays inside it. An experiment's settings are, from the weakest to
+the strongest: ``defaults``, its own entry, the chosen protocol, ``overrides``.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from maml.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A part of the configuration: unknown keys and other types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Classes(Strict):
+    """How many classes each split has."""
+
+    train: int = Field(ge=1, description="Classes for meta-training.")
+    val: int = Field(ge=0, description="Classes for validation, which selects the best checkpoint.")
+    test: int = Field(ge=1, description="Classes for meta-testing.")
+
+
+class Dataset(Strict):
+    """A data set: where its images come from and how they are prepared."""
+
+    format: Literal["omniglot", "miniimagenet"] = Field(
+        description="Which reader understands the files."
+    )
+    source: Literal["official", "bundled", "drawn"] = Field(
+        description="official: the public archives, or the mirror. bundled: the copy of Omniglot "
+        "that ships with the project. drawn: made by the project itself, for tests."
+    )
+    classes: Classes = Field(description="Classes in each split; checked against the files.")
+    images_per_class: int = Field(ge=2, description="Images of each class; checked.")
+    image_size: int = Field(ge=8, description="Height and width of a prepared image, in pixels.")
+    resize: Literal["nearest", "lanczos"] = Field(
+        description="How images of another size are resized. The authors ask for LANCZOS; on "
+        "Omniglot's 1-bit files Pillow then uses NEAREST, which is what they trained on."
+    )
+    split_seed: int = Field(
+        ge=0, description="Which Omniglot characters go to which split (mini-ImageNet's is fixed)."
+    )
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image: 1 for Omniglot, 3 for mini-ImageNet."""
+        return 1 if self.format == "omniglot" else 3
+
+
+class Initialisation(Strict):
+    """How a weight matrix or kernel starts. Biases and batch-norm offsets start at 0."""
+
+    distribution: Literal["xavier", "normal", "truncated-normal"] = Field(
+        description="xavier: uniform (Glorot & Bengio 2010). truncated-normal: values beyond two "
+        "standard deviations are drawn again."
+    )
+    standard_deviation: float | None = Field(
+        default=None, gt=0, description="Of the (untruncated) normal distributions."
+    )
+
+
+class Network(Strict):
+    """One of the paper's networks (section 5.2)."""
+
+    kind: Literal["conv", "mlp"] = Field(
+        description="conv: blocks of 3x3 convolution, batch norm, ReLU. mlp: fully connected."
+    )
+    widths: list[int] = Field(min_length=1, description="Filters or units of each hidden layer.")
+    downsampling: Literal["stride", "max-pool", "none"] = Field(
+        description="How each convolutional block halves the image."
+    )
+    features: Literal["mean", "flatten"] = Field(
+        description="What of the last feature map the head sees."
+    )
+    batch_norm_epsilon: float = Field(gt=0, description="Added to the batch variance.")
+    hidden_initialisation: Initialisation = Field(description="Weights of the hidden layers.")
+    head_initialisation: Initialisation = Field(description="Weights of the linear head.")
+
+
+class Method(Strict):
+    """A row of Table 1: how the meta-gradient is taken."""
+
+    label: str = Field(description="The method's name in tables and figures.")
+    paper_row: str | None = Field(
+        default=None, description="Which row of the paper's Table 1 it stands beside, if any."
+    )
+    second_derivatives: bool = Field(
+        description="true: differentiate through the inner gradients (MAML). false: take them as "
+        "constants (first-order MAML)."
+    )
+    max_pool_second_derivative: Literal["exact", "cut"] = Field(
+        default="exact",
+        description="cut: no second derivative through max pooling, as the authors' rule for "
+        "TensorFlow 1.0 intended. Only networks with max pooling are trained with such a method.",
+    )
+
+
+def _evaluation(**keywords: Any) -> Any:
+    """Declare a field that only evaluation reads: its change does not retrain."""
+    return Field(json_schema_extra={"stage": "evaluation"}, **keywords)
+
+
+def _summary(**keywords: Any) -> Any:
+    """Declare a field that only tables and figures read."""
+    return Field(json_schema_extra={"stage": "summary"}, **keywords)
+
+
+class Experiment(Strict):
+    """A column of Table 1: the task distribution and the protocol."""
+
+    dataset: str = Field(description="A key of `datasets`.")
+    network: str = Field(description="A key of `networks`.")
+    ways: int = Field(ge=2, description="N, the classes of a task.")
+    shots: int = Field(ge=1, description="K, the support images of a class.")
+    train_queries: int = Field(ge=1, description="Query images of a class in meta-training.")
+    rotations: bool = Field(
+        description="Rotate each class of each task by 0, 90, 180 or 270 degrees, drawn at random."
+    )
+    meta_batch_size: int = Field(ge=1, description="Tasks of a meta-iteration.")
+    inner_steps: int = Field(ge=1, description="Gradient steps in meta-training and validation.")
+    inner_step_size: float = Field(
+        gt=0,
+        description="α, on the *mean* cross-entropy. The authors' code applies the printed α to N "
+        "times the mean, so theirs is N times the printed value.",
+    )
+    meta_loss: Literal["mean", "sum-per-shot"] = Field(
+        description="Scale of the meta-loss, which Adam's ε and the clip see. sum-per-shot: the sum"
+        " over a task's query images divided by K (the authors' code), N·Q/K times the mean."
+    )
+    meta_gradient_clip: float | None = Field(
+        gt=0, description="Elementwise bound on the meta-gradient, in units of `meta_loss`."
+    )
+    meta_step_size: float = Field(gt=0, description="Adam's step size.")
+    adam_epsilon: float = Field(gt=0, description="Adam's ε.")
+    adam_form: Literal["tensorflow", "pytorch"] = Field(
+        description="Whether ε is added before (tensorflow) or after (pytorch) bias correction."
+    )
+    iterations: int = Field(ge=1, description="Meta-iterations.")
+    training_tasks: int = Field(
+        ge=1, description="Distinct training tasks, cycled; rotations are drawn anew in each pass."
+    )
+    validate_every: int = Field(ge=1, description="Iterations between two validations.")
+    validation_tasks: int = Field(ge=2, description="Tasks of a validation.")
+    test_tasks: int = _evaluation(ge=2, description="Meta-test tasks.")
+    test_steps: int = _evaluation(
+        ge=1, description="Inner steps of an evaluation; accuracy is kept after each, and before."
+    )
+    test_queries: list[int] = _evaluation(
+        min_length=1, description="Query images of a class in evaluation, each count in turn."
+    )
+    reported_step: int = _summary(ge=0, description="The inner step that Table 1 reports.")
+    reported_queries: int = _summary(ge=1, description="The query count that Table 1 reports.")
+    reported_checkpoint: Literal["best", "last"] = _summary(
+        description="best: by validation accuracy. last: after the last iteration."
+    )
+
+
+def _partial(name: str, doc: str) -> type[Strict]:
+    """Return ``Experiment`` with every key optional."""
+    fields: dict[str, Any] = {
+        key: (field.annotation, Field(default=None, description=field.description))
+        for key, field in Experiment.model_fields.items()
+    }
+    return create_model(name, __base__=Strict, __doc__=doc, **fields)
+
+
+Defaults = _partial("Defaults", "Settings of every experiment that does not say otherwise.")
+Overrides = _partial("Overrides", "Settings forced on every experiment: how a preset shortens.")
+Entry = _partial("Entry", "A named experiment: what differs from the defaults.")
+
+
+class Select(Strict):
+    """Which of the experiments and methods below a run computes."""
+
+    experiments: list[str] = Field(min_length=1, description="Keys of `experiments`.")
+    methods: list[str] = Field(min_length=1, description="Keys of `methods`.")
+    seeds: list[int] = Field(
+        min_length=1, description="Each gives another initialisation and other training tasks."
+    )
+
+
+class Runtime(Strict):
+    """How to compute, not what. Only `precision` and `threads` can change a result's bits."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        description="auto: a CUDA device where there is one."
+    )
+    precision: Literal["float32", "float64"] = Field(description="Of all arithmetic.")
+    threads: int = Field(ge=1, description="CPU threads of a training or evaluation job.")
+    jobs_per_gpu: int = Field(ge=1, description="Jobs that share a GPU at the same time.")
+    checkpoint_every: int = Field(
+        ge=1, description="Iterations between two checkpoints from which a job can resume."
+    )
+    task_chunk: int = Field(
+        ge=1, description="Tasks that evaluation adapts at the same time; bounds its memory."
+    )
+
+
+class Config(Strict):
+    """The configuration of one run."""
+
+    run: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="The run's name: its results lie in results/<run>.",
+    )
+    select: Select
+    protocol: str = Field(
+        description="code: what the authors' code does. paper: what the paper's text says."
+    )
+    mirror: str | None = Field(
+        description="A folder or base URL that holds the data sets' files; the environment "
+        "variable MAML_MIRROR takes precedence."
+    )
+    runtime: Runtime
+    datasets: dict[str, Dataset]
+    networks: dict[str, Network]
+    methods: dict[str, Method]
+    defaults: Defaults  # type: ignore[valid-type]
+    experiments: dict[str, Entry]  # type: ignore[valid-type]
+    protocols: dict[str, dict[str, Any]] = Field(
+        description="Overlays of this file, chosen by `protocol`; `code` is the file itself."
+    )
+    overrides: Overrides  # type: ignore[valid-type]
+
+    def experiment(self, name: str, *, overridden: bool = True) -> Experiment:
+        """Return the settings of an experiment, with or without ``overrides``."""
+        layers = [self.defaults, self.experiments[name]]
+        if overridden:
+            layers.append(self.overrides)
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            merged |= layer.model_dump(include=layer.model_fields_set)
+        return _validated(Experiment, merged, f"experiments.{name}")
+
+    def shortenings(self, name: str) -> dict[str, tuple[Any, Any]]:
+        """Return what ``overrides`` change in an experiment: key → (protocol's value, value)."""
+        full = self.experiment(name, overridden=False).model_dump()
+        used = self.experiment(name).model_dump()
+        return {key: (full[key], used[key]) for key in full if full[key] != used[key]}
+
+    def job(self, experiment: str, method: str, seed: int) -> Job:
+        """Return everything that decides one training and its evaluation."""
+        for kind, name, known in (
+            ("experiment", experiment, self.experiments),
+            ("method", method, self.methods),
+        ):
+            if name not in known:
+                raise UserError(f"no {kind} is named {name!r}; there are: {', '.join(known)}")
+        settings = self.experiment(experiment)
+        return Job(
+            run=self.run,
+            experiment=experiment,
+            method=method,
+            seed=seed,
+            settings=settings,
+            dataset=self.datasets[settings.dataset],
+            network=self.networks[settings.network],
+            gradient=self.methods[method],
+            runtime=self.runtime,
+            data=self.data_slug(settings.dataset),
+        )
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the selected (experiment, method) pairs that make sense together."""
+        return [
+            (experiment, method)
+            for experiment in self.select.experiments
+            for method in self.select.methods
+            if self.methods[method].max_pool_second_derivative == "exact"
+            or self.networks[self.experiment(experiment).network].downsampling == "max-pool"
+        ]
+
+    def jobs(self) -> list[Job]:
+        """Return every selected training."""
+        return [self.job(*pair, seed) for pair in self.pairs() for seed in self.select.seeds]
+
+    def data_slug(self, dataset: str) -> str:
+        """Return the folder name of a data set from its source, as in data/raw/<slug>."""
+        return f"{dataset}-{self.datasets[dataset].source}"
+
+    def slugs(self) -> dict[str, str]:
+        """Return slug → data set for the data sets of the selected experiments."""
+        names = [self.experiment(name).dataset for name in self.select.experiments]
+        return {self.data_slug(name): name for name in names}
+
+
+class Job(Strict):
+    """One training and its evaluation, with all that decides them."""
+
+    run: str
+    experiment: str
+    method: str
+    seed: int
+    settings: Experiment
+    dataset: Dataset
+    network: Network
+    gradient: Method
+    runtime: Runtime
+    data: str
+
+    def training_settings(self) -> dict[str, Any]:
+        """Return what decides the trained weights; a change of it retrains."""
+        return self._settings("training")
+
+    def evaluation_settings(self) -> dict[str, Any]:
+        """Return what decides an evaluation of given weights; a change of it evaluates again."""
+        return self._settings("evaluation")
+
+    def _settings(self, stage: str) -> dict[str, Any]:
+        """Return the settings of one stage, with the names that only label left out."""
+        fields = Experiment.model_fields
+        chosen = {
+            key: value
+            for key, value in self.settings.model_dump().items()
+            if (fields[key].json_schema_extra or {"stage": "training"})["stage"] == stage
+        }
+        if stage == "training":
+            chosen |= {
+                "seed": self.seed,
+                "dataset": self.dataset.model_dump(exclude={"source"}),
+                "network": self.network.model_dump(),
+                "method": self.gradient.model_dump(exclude={"label", "paper_row"}),
+            }
+        return chosen | self.runtime.model_dump(include={"precision", "threads"})
+
+
+def read(paths: list[Path]) -> Config:
+    """Read ``config.yaml`` and its overlays, in this order, and check them.
+
+    Raises:
+        UserError: a file cannot be read, or a key is unknown, missing, of another type, or does
+            not fit the others. The message names the key.
+    """
+    merged: dict[str, Any] = {}
+    for path in paths:
+        try:
+            layer = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"the configuration {path} cannot be read: {reason}") from error
+        if not isinstance(layer, dict):
+            raise UserError(f"the configuration {path} is not a mapping of keys to values")
+        merged = merge(merged, layer)
+    return check(merged)
+
+
+def check(raw: Mapping[str, Any]) -> Config:
+    """Return the configuration that ``raw`` describes.
+
+    Raises:
+        UserError: as in :func:`read`.
+    """
+    raw = json.loads(json.dumps(raw, default=str))  # plain containers, whatever Snakemake hands us
+    protocol = raw.get("protocol")
+    overlays = raw.get("protocols")
+    if isinstance(protocol, str) and isinstance(overlays, dict) and protocol != "code":
+        if protocol not in overlays:
+            known = ", ".join(["code", *overlays])
+            raise UserError(f"config: protocol: {protocol!r} is not one of: {known}")
+        raw = merge(raw, overlays[protocol] or {})
+    config = _validated(Config, raw, "")
+    _check_together(config)
+    return config
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``overlay`` merged into it, mapping by mapping, as Snakemake does."""
+    merged = copy.deepcopy(dict(base))
+    for key, value in overlay.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = copy.deepcopy(value)
+    return merged
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of ``config.yaml``, for editors."""
+    return Config.model_json_schema()
+
+
+def _validated(model: type[Model], raw: Any, where: str) -> Model:
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join([*([where] if where else []), *map(str, first["loc"])])
+        hint = ""
+        if first["type"].startswith("float") and isinstance(first["input"], str):
+            hint = " (in YAML write 1.0e-3, not 1e-3)"
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key{_nearest(str(first['loc'][-1]))}"
+        else:
+            message = f"{first['msg']}, not {first['input']!r}{hint}"
+            if first["type"] == "missing":
+                message = "this key is missing"
+        more = len(error.errors()) - 1
+        raise UserError(
+            f"config: {key}: {message}" + (f" (and {more} more mistakes)" if more else "")
+        ) from error
+
+
+def _nearest(key: str) -> str:
+    """Return a suggestion for a key that nothing knows."""
+    parts = (Config, Select, Runtime, Dataset, Classes, Network, Initialisation, Method, Experiment)
+    close = difflib.get_close_matches(key, {name for part in parts for name in part.model_fields})
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _check_together(config: Config) -> None:
+    """Raise a UserError where values that are fine alone do not fit together."""
+    select = config.select
+    for key, chosen, known in (
+        ("experiments", select.experiments, config.experiments),
+        ("methods", select.methods, config.methods),
+    ):
+        for name in chosen:
+            if name not in known:
+                raise UserError(f"config: select.{key}: {name!r} is not one of: {', '.join(known)}")
+    for key in ("experiments", "methods", "seeds"):
+        chosen = getattr(select, key)
+        twice = sorted({str(item) for item in chosen if chosen.count(item) > 1})
+        if twice:
+            raise UserError(f"config: select.{key}: {', '.join(twice)} is listed twice")
+    if min(select.seeds) < 0:
+        raise UserError(f"config: select.seeds: {min(select.seeds)} is negative")
+    for name in config.experiments:
+        _check_experiment(config, name)
+    if not config.pairs():
+        raise UserError("config: select: no selected method fits a selected experiment")
+
+
+def _check_experiment(config: Config, name: str) -> None:
+    here = f"config: experiments.{name}"
+    experiment = config.experiment(name)
+    for key, known in (("dataset", config.datasets), ("network", config.networks)):
+        if getattr(experiment, key) not in known:
+            value = getattr(experiment, key)
+            raise UserError(f"{here}.{key}: {value!r} is not one of: {', '.join(known)}")
+    dataset = config.datasets[experiment.dataset]
+    for queries, key in [
+        (experiment.train_queries, "train_queries"),
+        *((count, "test_queries") for count in experiment.test_queries),
+    ]:
+        if experiment.shots + queries > dataset.images_per_class:
+            raise UserError(
+                f"{here}.{key}: {experiment.shots} shots and {queries} queries are more than the "
+                f"{dataset.images_per_class} images of a class of {experiment.dataset}"
+            )
+    for split, count in dataset.classes.model_dump().items():
+        if count and experiment.ways > count:
+            raise UserError(
+                f"{here}.ways: {experiment.ways} ways are more than the {count} {split} classes "
+                f"of {experiment.dataset}"
+            )
+    if experiment.reported_step > experiment.test_steps:
+        raise UserError(
+            f"{here}.reported_step: step {experiment.reported_step} is beyond the "
+            f"{experiment.test_steps} test_steps"
+        )
+    if experiment.reported_queries not in experiment.test_queries:
+        raise UserError(
+            f"{here}.reported_queries: {experiment.reported_queries} is not one of test_queries "
+            f"{experiment.test_queries}"
+        )
+    if experiment.reported_checkpoint == "best" and not dataset.classes.val:
+        raise UserError(
+            f"{here}.reported_checkpoint: 'best' needs validation classes, and "
+            f"{experiment.dataset} has none; say 'last'"
+        )
+    network = config.networks[experiment.network]
+    if (network.kind == "mlp") != (network.downsampling == "none"):
+        raise UserError(
+            f"config: networks.{experiment.network}.downsampling: conv networks need 'stride' or "
+            f"'max-pool', an mlp 'none'"
+        )
+    for key in ("hidden_initialisation", "head_initialisation"):
+        start = getattr(network, key)
+        if (start.distribution == "xavier") != (start.standard_deviation is None):
+            raise UserError(
+                f"config: networks.{experiment.network}.{key}: normal distributions need a "
+                f"standard_deviation, xavier has none"
+            )

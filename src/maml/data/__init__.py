@@ -1,0 +1,1 @@
+"""From files on the internet to one array a data set."""

@@ -1,0 +1,78 @@
+"""The one array format that everything after ``prepare`` reads.
+
+A prepared data set is a folder with ``images.npy``, uint8 ``(classes, images, height, width,
+channels)``, and ``dataset.json``, which names its classes, their split, the source, the
+preprocessing, and a digest of the content.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from maml.errors import UserError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """A data set in memory (mapped from its file, so that jobs share its pages).
+
+    Attributes:
+        name: the data set's key in the configuration; part of a task's address.
+        images: uint8 ``(classes, images, height, width, channels)``; ink is 255 on Omniglot.
+        class_names: one name a class.
+        split: ``train``, ``val`` or ``test`` for each class.
+        digest: sha256 of images, class names and split; equal for equal content of any source.
+        source: where the files came from.
+    """
+
+    name: str
+    images: np.ndarray
+    class_names: list[str]
+    split: list[str]
+    digest: str
+    source: str
+
+    def classes(self, split: str) -> np.ndarray:
+        """Return the indices of a split's classes, int64 ``(classes,)``."""
+        return np.flatnonzero(np.asarray(self.split) == split)
+
+
+def content_digest(images: np.ndarray, class_names: list[str], split: list[str]) -> str:
+    """Return the sha256 of a data set's content, whatever its source."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps([list(images.shape), class_names, split]).encode())
+    for of_class in images:  # class by class: the array may be larger than memory
+        digest.update(np.ascontiguousarray(of_class).data)
+    return digest.hexdigest()
+
+
+def load(folder: str | Path) -> PreparedData:
+    """Open a prepared data set.
+
+    Raises:
+        UserError: the folder is not a whole prepared data set.
+    """
+    folder = Path(folder)
+    try:
+        about = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        data = PreparedData(
+            name=about["name"],
+            images=images,
+            class_names=[entry["name"] for entry in about["classes"]],
+            split=[entry["split"] for entry in about["classes"]],
+            digest=about["digest"],
+            source=about["source"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder} is not a prepared data set ({error}); remove it and run `snakemake` again"
+        ) from error
+    if images.dtype != np.uint8 or images.ndim != 5 or len(images) != len(data.class_names):
+        raise UserError(f"{folder}/images.npy does not match dataset.json; remove {folder}")
+    return data
