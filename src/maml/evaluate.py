@@ -1,0 +1,106 @@
+"""Meta-testing (section 5.2): adapt to every test task and keep each accuracy.
+
+``evaluation.csv`` has a row for each checkpoint, query count, task and inner step; nothing is
+averaged away. Its first line, a comment, is JSON and says what the numbers come from.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from maml import devices, provenance, weights
+from maml.codedigest import code_digest
+from maml.config import Job
+from maml.files import atomic_file
+from maml.measure import Measured, measure_all
+from maml.progress import Progress
+from maml.session import Session, session
+
+CHECKPOINTS = ("best", "last")
+
+
+def evaluate(job: Job, data_folder: Path, folder: Path) -> None:
+    """Evaluate the weights in ``folder`` and place evaluation.csv beside them.
+
+    A training that diverged has no rows; the first line says so.
+    """
+    trained = {name: weights.load(folder / f"{name}.safetensors") for name in CHECKPOINTS}
+    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    rounds = len(CHECKPOINTS) * job.settings.test_tasks
+    with (
+        session(job, data_folder) as here,
+        Progress(job, "evaluating", rounds, unit="tasks") as progress,
+    ):
+        tables = []
+        if training["outcome"] == "finished":
+            for round_, name in enumerate(CHECKPOINTS):
+                done = round_ * job.settings.test_tasks
+                for measured in evaluate_weights(here, trained[name]):
+                    tables.append(_rows(name, measured, done, job))
+                    done += measured.accuracy.shape[1]
+                    progress.update(done, accuracy=measured.accuracy[..., -1].mean())
+        origin = {
+            "experiment": job.experiment,
+            "method": job.method,
+            "seed": job.seed,
+            "outcome": training["outcome"],
+            "weights": {
+                name: provenance.file_digest(folder / f"{name}.safetensors") for name in CHECKPOINTS
+            },
+            "iteration": {name: trained[name].about["iteration"] for name in CHECKPOINTS},
+            "data": here.data.digest,
+            "source": here.data.source,
+            "code": code_digest("maml.evaluate"),
+            "device": devices.describe(here.device),
+            "versions": provenance.versions(),
+            "settings": {**job.training_settings(), **job.evaluation_settings()},
+        }
+        _write(folder / "evaluation.csv", origin, tables)
+
+
+def evaluate_weights(here: Session, trained: weights.Trained) -> Iterator[Measured]:
+    """Measure all test tasks, some at a time."""
+    settings = here.job.settings
+    theta = {name: value.to(here.device, here.dtype) for name, value in trained.theta.items()}
+    return measure_all(
+        here.f,
+        theta,
+        here.images,
+        here.space("test", max(settings.test_queries)),
+        tasks=settings.test_tasks,
+        chunk=here.job.runtime.task_chunk,
+        ways=settings.ways,
+        shots=settings.shots,
+        steps=settings.test_steps,
+        step_size=settings.inner_step_size,
+        query_counts=settings.test_queries,
+    )
+
+
+def _rows(name: str, measured: Measured, first: int, job: Job) -> pd.DataFrame:
+    """Return the long form of some tasks' measurements."""
+    counts, tasks, steps = measured.accuracy.shape
+    query, task, step = np.indices((counts, tasks, steps)).reshape(3, -1)
+    return pd.DataFrame(
+        {
+            "checkpoint": name,
+            "queries": np.asarray(job.settings.test_queries)[query],
+            "task": task + first,
+            "step": step,
+            "accuracy": measured.accuracy.ravel(),
+            "loss": measured.loss.ravel(),
+        }
+    )
+
+
+def _write(path: Path, origin: dict[str, Any], tables: list[pd.DataFrame]) -> None:
+    columns = ["checkpoint", "queries", "task", "step", "accuracy", "loss"]
+    rows = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
+    with atomic_file(path) as unfinished:
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            file.write(f"# {json.dumps(origin)}\n")
+            rows.to_csv(file, index=False, columns=columns, float_format="%.6g")

@@ -1,0 +1,94 @@
+"""How well θ adapts: query accuracy after each inner step, task by task."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maml.adaptation import Forward, inner_step, replicate, task_accuracies, task_losses
+from maml.episodes import Batch, TaskSpace, gather
+from maml.networks import Parameters
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Query accuracy and loss of some tasks.
+
+    Attributes:
+        accuracy: share of right answers, float64 ``(query counts, tasks, steps + 1)``.
+        loss: mean cross-entropy, float64, of the same shape.
+    """
+
+    accuracy: np.ndarray
+    loss: np.ndarray
+
+
+def first_queries(batch: Batch, ways: int, count: int) -> tuple[Tensor, Tensor]:
+    """Return the images and labels of the first ``count`` query images of each class."""
+
+    def cut(values: Tensor) -> Tensor:
+        return values.unflatten(1, (ways, -1))[:, :, :count].flatten(1, 2)
+
+    return cut(batch.query_images), cut(batch.query_labels)
+
+
+def measure(
+    f: Forward,
+    theta: Parameters,
+    batch: Batch,
+    *,
+    ways: int,
+    steps: int,
+    step_size: float,
+    query_counts: Sequence[int],
+) -> Measured:
+    """Adapt to each task of a batch and measure before the first and after each inner step.
+
+    Batch norm uses the statistics of the query images that are classified together, so each count
+    is a forward pass of its own: evaluation is transductive, as the authors' is.
+    """
+    phi = replicate(theta, len(batch.support_labels))
+    queries = [first_queries(batch, ways, count) for count in query_counts]
+    accuracy, loss = [], []
+    for step in range(steps + 1):
+        if step > 0:
+            phi = {name: value.detach().requires_grad_() for name, value in phi.items()}
+            phi = inner_step(
+                f,
+                phi,
+                batch.support_images,
+                batch.support_labels,
+                step_size,
+                second_derivatives=False,
+            )
+        with torch.no_grad():
+            logits = [(f(phi, images), labels) for images, labels in queries]
+            accuracy.append(torch.stack([task_accuracies(*pair) for pair in logits]))
+            loss.append(torch.stack([task_losses(*pair) for pair in logits]))
+    return Measured(*(torch.stack(kind, dim=2).double().cpu().numpy() for kind in (accuracy, loss)))
+
+
+def measure_all(
+    f: Forward,
+    theta: Parameters,
+    images: Tensor,
+    space: TaskSpace,
+    *,
+    tasks: int,
+    chunk: int,
+    ways: int,
+    shots: int,
+    steps: int,
+    step_size: float,
+    query_counts: Sequence[int],
+) -> Iterator[Measured]:
+    """Measure tasks 0 to ``tasks`` − 1 of a split, ``chunk`` at a time."""
+    dtype = next(iter(theta.values())).dtype
+    for start in range(0, tasks, chunk):
+        numbers = np.arange(start, min(start + chunk, tasks))
+        batch = gather(images, space.tasks(numbers), shots=shots, dtype=dtype)
+        yield measure(
+            f, theta, batch, ways=ways, steps=steps, step_size=step_size, query_counts=query_counts
+        )

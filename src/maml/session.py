@@ -1,0 +1,76 @@
+"""What training and evaluation both start from: a device, the data on it, and the network."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from maml import devices
+from maml.adaptation import Forward
+from maml.allocator import keep_freed_memory
+from maml.config import Job
+from maml.data import store
+from maml.episodes import TaskSpace
+from maml.meta import network_of
+
+
+@dataclass(frozen=True)
+class Session:
+    """One job's surroundings.
+
+    Attributes:
+        job: what to compute.
+        device: where; leased for the life of the session if it is a GPU.
+        dtype: of all arithmetic.
+        data: the prepared data set.
+        images: its images on the device, uint8 ``(classes, images, height, width, channels)``.
+    """
+
+    job: Job
+    device: torch.device
+    dtype: torch.dtype
+    data: store.PreparedData
+    images: Tensor
+
+    @property
+    def f(self) -> Forward:
+        """The network, as the job's method differentiates it."""
+        return network_of(self.job.network, self.job.gradient)
+
+    def space(self, split: str, queries: int) -> TaskSpace:
+        """Return the tasks of a split; only those for training depend on the seed."""
+        settings = self.job.settings
+        return TaskSpace(
+            self.data,
+            split,
+            ways=settings.ways,
+            shots=settings.shots,
+            queries=queries,
+            rotations=settings.rotations,
+            seed=self.job.seed if split == "train" else None,
+        )
+
+
+@contextmanager
+def session(job: Job, folder: Path) -> Iterator[Session]:
+    """Take a device, open the prepared data set in ``folder`` and put its images there."""
+    keep_freed_memory()
+    torch.set_num_threads(job.runtime.threads)
+    data = store.load(folder)
+    with devices.taken(job.runtime) as device:
+        yield Session(
+            job=job,
+            device=device,
+            dtype=getattr(torch, job.runtime.precision),
+            data=data,
+            images=device_images(data, device),
+        )
+
+
+def device_images(data: store.PreparedData, device: torch.device) -> Tensor:
+    """Return the images as a tensor; on a CPU it shares the file's pages with other jobs."""
+    images = torch.from_numpy(data.images)
+    return images.to(device) if device.type != "cpu" else images
