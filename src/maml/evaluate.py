@@ -37,12 +37,15 @@ def evaluate(job: Job, data_folder: Path, folder: Path) -> None:
     ):
         tables = []
         if training["outcome"] == "finished":
-            for round_, name in enumerate(CHECKPOINTS):
-                done = round_ * job.settings.test_tasks
+            for before, name in enumerate(CHECKPOINTS):
+                done = 0
                 for measured in evaluate_weights(here, trained[name]):
                     tables.append(_rows(name, measured, done, job))
                     done += measured.accuracy.shape[1]
-                    progress.update(done, accuracy=measured.accuracy[..., -1].mean())
+                    progress.update(
+                        before * job.settings.test_tasks + done,
+                        accuracy=measured.accuracy[..., -1].mean(),
+                    )
         origin = {
             "experiment": job.experiment,
             "method": job.method,
@@ -100,7 +103,6 @@ def _rows(name: str, measured: Measured, first: int, job: Job) -> pd.DataFrame:
 def _write(path: Path, origin: dict[str, Any], tables: list[pd.DataFrame]) -> None:
     columns = ["checkpoint", "queries", "task", "step", "accuracy", "loss"]
     rows = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
-    with atomic_file(path) as unfinished:
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
-            file.write(f"# {json.dumps(origin)}\n")
-            rows.to_csv(file, index=False, columns=columns, float_format="%.6g")
+    with atomic_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.write(f"# {json.dumps(origin)}\n")
+        rows.to_csv(file, index=False, columns=columns, float_format="%.6g", lineterminator="\n")

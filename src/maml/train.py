@@ -76,7 +76,8 @@ class _State:
         self.best = _Best()
         self.curve: list[dict[str, float]] = []
         self.since_row = torch.zeros(3, dtype=torch.float64)  # loss, accuracy, iterations
-        self.seconds = 0.0
+        self.seconds = 0.0  # in all
+        self.validation_seconds = 0.0  # of these, in validation
 
     def saved(self) -> dict[str, Any]:
         """Return what :meth:`restore` needs."""
@@ -88,6 +89,7 @@ class _State:
             "curve": self.curve,
             "since_row": self.since_row,
             "seconds": self.seconds,
+            "validation_seconds": self.validation_seconds,
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -100,6 +102,7 @@ class _State:
         self.curve = saved["curve"]
         self.since_row = saved["since_row"].cpu()
         self.seconds = saved["seconds"]
+        self.validation_seconds = saved["validation_seconds"]
 
 
 def _run(here: Session, state: _State, progress: Progress, where: Path) -> None:
@@ -130,12 +133,15 @@ def _run(here: Session, state: _State, progress: Progress, where: Path) -> None:
             if not math.isfinite(loss):
                 first = state.iteration - len(recent) + 1
                 state.outcome = f"diverged between iterations {first:,} and {state.iteration:,}"
+                state.seconds = time.perf_counter() - began
                 progress.say(f"the loss is not finite: {state.outcome}")
                 return
             state.since_row += torch.tensor([*recent.sum(dim=0).tolist(), len(recent)])
             progress.update(state.iteration, loss=loss, accuracy=accuracy)
         if validates:
-            _validate(here, state, time.perf_counter() - began)
+            validation_began = time.perf_counter()
+            _validate(here, state, validation_began - began)
+            state.validation_seconds += time.perf_counter() - validation_began
         if saves and not last:
             state.seconds = time.perf_counter() - began
             checkpoint.save(where, state.saved())
@@ -204,7 +210,7 @@ def _place(here: Session, state: _State, origin: dict[str, Any], out: Path) -> N
         "iterations": state.iteration,
         "best_iteration": best.iteration,
         "seconds": state.seconds,
-        "seconds_per_iteration": state.seconds / state.iteration,
+        "seconds_per_iteration": (state.seconds - state.validation_seconds) / state.iteration,
         **origin,
         "settings": here.job.training_settings(),
     }

@@ -60,7 +60,7 @@ def load(folder: str | Path) -> PreparedData:
     folder = Path(folder)
     try:
         about = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
         data = PreparedData(
             name=about["name"],
             images=images,

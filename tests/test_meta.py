@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+import reference
+import torch
+from conftest import ROOT
+from maml.episodes import Batch
+
+from maml.meta import meta_gradient, meta_loss_scale
+from maml.networks import initialise
+
+CASES = [  # experiment, size of the images (smaller than the paper's where that would take long)
+    ("omniglot-5way-1shot", 28),
+    ("omniglot-5way-5shot", 28),
+    ("omniglot-20way-1shot", 28),
+    ("omniglot-5way-1shot-mlp", 28),
+    ("miniimagenet-5way-1shot", 42),
+    ("miniimagenet-5way-5shot", 21),
+]
+
+
+def relative(ours, theirs):
+    """Norm of the difference of two whole gradients over the norm of the second."""
+    assert ours.keys() == theirs.keys()
+    difference = sum((ours[name] - theirs[name]).square().sum() for name in ours)
+    return float((difference / sum(value.square().sum() for value in theirs.values())).sqrt())
+
+
+def start(paper, name, size, seed=1):
+    experiment = paper.experiment(name)
+    network = paper.networks[experiment.network]
+    dataset = paper.datasets[experiment.dataset]
+    theta = initialise(network, (dataset.channels, size, size), experiment.ways, seed)
+    generator = torch.Generator().manual_seed(seed)
+    for key, value in theta.items():  # offsets and biases that are not zero can be wrong
+        if not key.endswith("weight"):
+            value.add_(0.1 * torch.randn(value.shape, generator=generator))
+    return experiment, network, dataset, {key: value.double() for key, value in theta.items()}
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.parametrize("method", ["maml", "fomaml"])
+@pytest.mark.parametrize(("name", "size"), CASES)
+def test_equals_a_plain_loop_over_tasks(paper, random_batch, name, size, method, steps):
+    experiment, network, dataset, theta = start(paper, name, size)
+    # With the authors' α five steps amplify rounding at initialisation, in any implementation.
+    settings = {"inner_steps": steps, "inner_step_size": 0.05}
+    experiment = experiment.model_copy(update=settings)
+    batch = random_batch(experiment, dataset, size=size, queries=2)
+    ours = meta_gradient(network, paper.methods[method], experiment, theta, batch)
+    theirs = reference.meta_gradient(
+        network,
+        experiment,
+        theta,
+        batch,
+        second=method == "maml",
+        scale=meta_loss_scale(experiment),
+    )
+    assert relative(ours.gradient, theirs) < 1e-9
+
+
+@pytest.mark.parametrize("name", ["omniglot-5way-1shot", "omniglot-5way-1shot-mlp"])
+def test_equals_a_plain_loop_with_the_authors_step_size(paper, random_batch, name):
+    experiment, network, dataset, theta = start(paper, name, 28)
+    batch = random_batch(experiment, dataset)
+    ours = meta_gradient(network, paper.methods["maml"], experiment, theta, batch)
+    theirs = reference.meta_gradient(network, experiment, theta, batch, second=True, scale=5.0)
+    assert relative(ours.gradient, theirs) < 1e-9
+
+
+def test_cutting_max_pooling_equals_a_loop_that_holds_its_gradient_constant(paper, random_batch):
+    experiment, network, dataset, theta = start(paper, "miniimagenet-5way-1shot", 42)
+    batch = random_batch(experiment, dataset, size=42, queries=2)
+    arguments = (network, experiment, theta, batch)
+    scale = meta_loss_scale(experiment)
+    cut = meta_gradient(network, paper.methods["maml-cut-pooling"], *arguments[1:]).gradient
+    exact = meta_gradient(network, paper.methods["maml"], *arguments[1:]).gradient
+    theirs = reference.meta_gradient(*arguments, second=True, cut=True, scale=scale)
+    assert relative(cut, theirs) < 1e-9
+    assert relative(cut, exact) > 1e-3
+
+
+def test_equals_finite_differences(paper, random_batch):
+    experiment, network, dataset, _ = start(paper, "omniglot-5way-1shot", 28)
+    network = network.model_copy(update={"widths": [3, 4]})
+    experiment = experiment.model_copy(update={"inner_steps": 2, "inner_step_size": 0.3})
+    theta = {
+        name: value.double()
+        for name, value in initialise(network, (1, 8, 8), experiment.ways, 3).items()
+    }
+    batch = random_batch(experiment, dataset, size=8, queries=3)
+    maml = paper.methods["maml"]
+    result = meta_gradient(network, maml, experiment, theta, batch)
+    step = 1e-6
+    generator = torch.Generator().manual_seed(0)
+    for name in theta:
+        direction = torch.randn(theta[name].shape, generator=generator, dtype=torch.float64)
+        losses = [
+            meta_gradient(
+                network, maml, experiment, theta | {name: theta[name] + sign * direction}, batch
+            ).loss
+            for sign in (step, -step)
+        ]
+        numeric = meta_loss_scale(experiment) * (losses[0] - losses[1]) / (2 * step)
+        exact = (result.gradient[name] * direction).sum()
+        assert numeric == pytest.approx(float(exact), rel=1e-5, abs=1e-7), name
+
+
+def test_a_task_does_not_see_the_others(paper, random_batch):
+    experiment, network, dataset, theta = start(paper, "omniglot-5way-1shot", 28)
+    batch = random_batch(experiment, dataset, tasks=3)
+    maml = paper.methods["maml"]
+    whole = meta_gradient(network, maml, experiment, theta, batch).gradient
+    alone = [
+        meta_gradient(
+            network,
+            maml,
+            experiment,
+            theta,
+            Batch(*(part[task : task + 1] for part in vars(batch).values())),
+        ).gradient
+        for task in range(3)
+    ]
+    mean = {name: sum(one[name] for one in alone) / 3 for name in whole}
+    assert relative(whole, mean) < 1e-12
+
+
+def golden(case, experiment, network, dataset):
+    """A case that the authors' own code computed: batch, θ, and gradients by method."""
+    arrays = np.load(ROOT / "tests" / "golden" / f"{case}.npz", allow_pickle=False)
+
+    def images(name):
+        pixels = torch.from_numpy(arrays[name]).double() / 255
+        side = dataset.image_size
+        return pixels.unflatten(2, (side, side, -1)).permute(0, 1, 4, 2, 3)
+
+    def labels(name):
+        return torch.from_numpy(arrays[name]).long()
+
+    def parameters(prefix):
+        named = {}
+        for layer in range(1, 5):
+            weight = arrays[f"{prefix}/w_conv{layer}"].transpose(3, 2, 0, 1)
+            named[f"conv{layer}.weight"] = weight
+            named[f"conv{layer}.bias"] = arrays[f"{prefix}/w_b{layer}"]
+            named[f"norm{layer}.offset"] = arrays[f"{prefix}/beta_{layer - 1}"]
+        named["head.weight"] = arrays[f"{prefix}/w_w5"].T
+        named["head.bias"] = arrays[f"{prefix}/w_b5"]
+        return {name: torch.from_numpy(value.copy()).double() for name, value in named.items()}
+
+    batch = Batch(
+        images("support_images"),
+        labels("support_labels"),
+        images("query_images"),
+        labels("query_labels"),
+    )
+    return arrays, batch, parameters
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "noise"),
+    [  # noise: how far TensorFlow's float32 is from the exact gradient of the same inputs
+        ("omniglot-5way-1shot", "omniglot-5way-1shot", {"maml": 6e-6, "fomaml": 5e-6}),
+        (
+            "miniimagenet-5way-1shot-trained",
+            "miniimagenet-5way-1shot",
+            {"maml": 7e-4, "fomaml": 1.1e-3},
+        ),
+    ],
+)
+def test_equals_what_the_authors_code_computed(paper, case, name, noise):
+    experiment = paper.experiment(name)
+    network = paper.networks[experiment.network]
+    dataset = paper.datasets[experiment.dataset]
+    arrays, batch, parameters = golden(case, experiment, network, dataset)
+    theta = parameters("parameter")
+    for method, bound in noise.items():
+        ours = meta_gradient(network, paper.methods[method], experiment, theta, batch)
+        assert relative(ours.gradient, parameters(f"gradient/{method}")) < bound
+        theirs = arrays["query_loss_by_step"].ravel()[experiment.inner_steps - 1]
+        assert float(ours.loss) * meta_loss_scale(experiment) == pytest.approx(theirs, rel=1e-4)

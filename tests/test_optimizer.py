@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+
+from maml.optimizer import MetaOptimizer
+
+GRADIENTS = [np.array([3e-9, -1e-8, 0.5]), np.array([1e-9, 2e-8, -40.0]), np.array([0.0, 1e-8, 2])]
+
+
+def run(experiment, gradients):
+    theta = {"w": torch.zeros(3, dtype=torch.float64)}
+    optimizer = MetaOptimizer(theta, experiment)
+    for gradient in gradients:
+        optimizer.step({"w": torch.from_numpy(gradient)})
+    return theta["w"].numpy()
+
+
+def adam(gradients, *, form, clip=np.inf, step=1e-3, epsilon=1e-8):
+    """Adam as either library documents it, written out."""
+    value, m, v = np.zeros(3), np.zeros(3), np.zeros(3)
+    for t, gradient in enumerate(gradients, start=1):
+        gradient = np.clip(gradient, -clip, clip)
+        m = 0.9 * m + 0.1 * gradient
+        v = 0.999 * v + 0.001 * gradient**2
+        if form == "tensorflow":
+            rate = step * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+            value = value - rate * m / (np.sqrt(v) + epsilon)
+        else:
+            value = value - step * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + epsilon)
+    return value
+
+
+@pytest.mark.parametrize("form", ["tensorflow", "pytorch"])
+def test_is_adam_in_either_form(paper, form):
+    experiment = paper.experiment("omniglot-5way-1shot").model_copy(update={"adam_form": form})
+    np.testing.assert_allclose(run(experiment, GRADIENTS), adam(GRADIENTS, form=form), rtol=1e-12)
+
+
+def test_the_two_forms_differ_for_small_gradients():
+    assert not np.allclose(
+        adam(GRADIENTS, form="tensorflow"), adam(GRADIENTS, form="pytorch"), rtol=0.1
+    )
+
+
+def test_clips_elementwise_first(paper):
+    experiment = paper.experiment("miniimagenet-5way-1shot")
+    expected = adam(GRADIENTS, form="tensorflow", clip=10.0)
+    np.testing.assert_allclose(run(experiment, GRADIENTS), expected, rtol=1e-12)
+    assert not np.allclose(expected, adam(GRADIENTS, form="tensorflow"))
+
+
+def test_goes_on_from_its_state_with_the_same_bits(paper):
+    experiment = paper.experiment("omniglot-5way-1shot")
+    theta = {"w": torch.zeros(3, dtype=torch.float64)}
+    first = MetaOptimizer(theta, experiment)
+    first.step({"w": torch.from_numpy(GRADIENTS[0])})
+    second = MetaOptimizer(theta, experiment)
+    second.restore(first.state())
+    for gradient in GRADIENTS[1:]:
+        second.step({"w": torch.from_numpy(gradient)})
+    assert np.array_equal(theta["w"].numpy(), run(experiment, GRADIENTS))
