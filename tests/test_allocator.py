@@ -12,10 +12,10 @@ import torch
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):  # until every place that a block can take has been paid for
-    torch.ones(4_000_000)
+    torch.ones(16_000_000)
 before = faults()
 for _ in range(10):
-    torch.ones(4_000_000)
+    torch.ones(16_000_000)
 print(faults() - before)
 """
 

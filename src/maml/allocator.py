@@ -8,8 +8,9 @@ calls :func:`keep_freed_memory` once, before its first tensor.
 import ctypes
 import sys
 
-# <malloc.h>: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX
-_SETTINGS = {-1: 2**31 - 1, -2: 256 * 2**20, -3: 2**31 - 1, -4: 0}
+# <malloc.h>: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX
+_NEVER = -1  # as a size_t, the largest one
+_SETTINGS = {-1: _NEVER, -2: 256 * 2**20, -4: 0}
 
 
 def keep_freed_memory() -> None:
