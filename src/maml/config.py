@@ -346,6 +346,15 @@ def read(paths: list[Path]) -> Config:
         UserError: a file cannot be read, or a key is unknown, missing, of another type, or does
             not fit the others. The message names the key.
     """
+    return check(load(paths))
+
+
+def load(paths: list[Path]) -> dict[str, Any]:
+    """Return what ``config.yaml`` and its overlays say together, unchecked.
+
+    Raises:
+        UserError: a file cannot be read or is not a mapping.
+    """
     merged: dict[str, Any] = {}
     for path in paths:
         try:
@@ -358,7 +367,7 @@ def read(paths: list[Path]) -> Config:
         if not isinstance(layer, dict):
             raise UserError(f"the configuration {path} is not a mapping of keys to values")
         merged = merge(merged, layer)
-    return check(merged)
+    return merged
 
 
 def check(raw: Mapping[str, Any]) -> Config:
@@ -395,7 +404,11 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of ``config.yaml``, for editors."""
-    return Config.model_json_schema()
+    schema = Config.model_json_schema()
+    for part in (Defaults, Entry, Overrides):  # a key that is left out is not null
+        for key in schema["$defs"][part.__name__]["properties"].values():
+            del key["default"]
+    return schema
 
 
 def _validated(model: type[Model], raw: Any, where: str) -> Model:
