@@ -8,13 +8,12 @@ OUTPUT
 """
 
 import json
-import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import yaml
-from snakemake.exceptions import WorkflowError
 
 from maml import config as configuration
 from maml.codedigest import code_digest
@@ -25,15 +24,14 @@ from maml.files import atomic_file
 try:
     settings = configuration.check(config)
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    print(f"snakemake: {error}", file=sys.stderr)
+    sys.exit(1)
 
 RUN = settings.run
 SLUGS = settings.slugs()
 
 # `maml` is the one of the environment that Snakemake runs in, activated or not.
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ["PATH"]]
-)
+shell.prefix(f"export RUN={RUN} PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 # A local run starts as many jobs as there are slots on the GPUs; which job gets which GPU is
 # settled by `maml.devices.lease`. `--resources gpu=N` takes precedence.
@@ -70,10 +68,7 @@ def of_every_job(path):
 
 def shown(wildcards):
     """Return the first selected experiment on a data set: its tasks are drawn as a preview."""
-    of = {
-        settings.experiment(name).dataset: name
-        for name in reversed(settings.select.experiments)
-    }
+    of = {settings.experiment(name).dataset: name for name in reversed(settings.select.experiments)}
     return of[wildcards.dataset]
 
 
@@ -85,16 +80,12 @@ def summary_settings():
 def write_configuration():
     """Write the configuration of this run, presets merged, for every job to read.
 
-    No rule makes it: a job downstream of one that has to run is not asked whether its own
-    parameters changed, `ancient` or not. What a job depends on is in its `params`.
+    It is not the output of a rule, as a job downstream of one that has to run is not asked
+    whether its own parameters changed, `ancient` or not. What a job depends on is in its `params`.
     """
-    plain = json.loads(
-        json.dumps(config)
-    )  # without Snakemake's types and YAML's aliases
+    plain = json.loads(json.dumps(config))  # without Snakemake's types and YAML's aliases
     with atomic_file(f"results/{RUN}/config.yaml") as file:
-        file.write_text(
-            yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), "utf-8"
-        )
+        file.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), "utf-8")
 
 
 def trains():

@@ -8,6 +8,8 @@ OUTPUTS
     data/processed/{slug}/images.npy        uint8 (classes, images, height, width, channels)
     data/processed/{slug}/dataset.json      class names, split, content digest
     results/{run}/tasks/{dataset}.png       a few sampled tasks
+
+Runs share the data, so no path below data/ names a run; $RUN is the one that asks for them.
 """
 
 
@@ -18,6 +20,7 @@ rule download:
 
 
 rule fetch:
+    """Fetch a data set's files and verify them."""
     output:
         directory("data/raw/{slug}"),
     log:
@@ -27,15 +30,15 @@ rule fetch:
         runtime=240,
     params:
         dataset=lambda wildcards: SLUGS[wildcards.slug],
-    """Fetch a data set's files and verify them."""
     message:
         "Fetching {params.dataset}"
     shell:
         "maml download {params.dataset} {output}"
-        " --config results/{RUN}/config.yaml 2>&1 | tee -ia {log} >&2"
+        " --config results/$RUN/config.yaml 2>&1 | tee -ia {log} >&2"
 
 
 rule prepare:
+    """Turn a data set's files into one array."""
     input:
         raw="data/raw/{slug}",
     output:
@@ -48,18 +51,18 @@ rule prepare:
         runtime=60,
     params:
         dataset=lambda wildcards: SLUGS[wildcards.slug],
-        folder="data/processed/{slug}",
+        folder=subpath(output[0], parent=True),
         settings=lambda wildcards: settings.datasets[SLUGS[wildcards.slug]].model_dump(),
         code=code_digest("maml.data.prepare"),
-    """Turn a data set's files into one array."""
     message:
         "Preparing {params.dataset}"
     shell:
         "maml prepare {params.dataset} {input.raw} {params.folder}"
-        " --config results/{RUN}/config.yaml 2>&1 | tee -ia {log} >&2"
+        " --config results/$RUN/config.yaml 2>&1 | tee -ia {log} >&2"
 
 
 rule preview:
+    """Draw a few sampled tasks, support and query, with class names."""
     input:
         prepared,
     output:
@@ -74,13 +77,12 @@ rule preview:
         mem_mb=2000,
         runtime=10,
     params:
-        folder=lambda wildcards, input: Path(input[0]).parent,
+        data=subpath(input[0], parent=True),
         experiment=shown,
         settings=lambda wildcards: settings.experiment(shown(wildcards)).model_dump(),
         code=code_digest("maml.preview"),
-    """Draw a few sampled tasks, support and query, with class names."""
     message:
         "Drawing sampled tasks of {wildcards.dataset}"
     shell:
-        "maml preview {params.experiment} {params.folder} {output}"
-        " --config results/{RUN}/config.yaml 2>&1 | tee -ia {log} >&2"
+        "maml preview {params.experiment} {params.data} {output}"
+        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"

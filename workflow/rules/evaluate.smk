@@ -11,6 +11,7 @@ OUTPUT
 
 
 rule evaluate:
+    """Adapt a trained network to every meta-test task and record its accuracy."""
     input:
         prepared,
         "results/{run}/runs/{experiment}/{method}/seed-{seed}/best.safetensors",
@@ -26,13 +27,13 @@ rule evaluate:
         mem_mb=4000,
         runtime=240,
     params:
-        data=lambda wildcards: f"data/processed/{job(wildcards).data}",
-        folder="results/{run}/runs/{experiment}/{method}/seed-{seed}",
+        data=subpath(input[0], parent=True),
+        folder=subpath(output[0], parent=True),
         settings=lambda wildcards: job(wildcards).evaluation_settings(),
         code=code_digest("maml.evaluate"),
-    """Adapt a trained network to every meta-test task and record its accuracy."""
     message:
         "Evaluating {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
     shell:
         "maml evaluate {wildcards.experiment} {wildcards.method} {wildcards.seed}"
-        " {params.data} {params.folder} --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+        " {params.data} {params.folder}"
+        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"

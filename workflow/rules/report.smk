@@ -10,13 +10,10 @@ OUTPUTS
 
 
 rule tables:
+    """Render Table 1 beside the paper's from the evaluations."""
     input:
-        of_every_job(
-            "results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"
-        ),
-        of_every_job(
-            "results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"
-        ),
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
         paper="src/maml/analysis/paper_table1.csv",
     output:
         report(
@@ -50,7 +47,6 @@ rule tables:
     params:
         settings=summary_settings(),
         code=code_digest("maml.analysis.tables"),
-    """Render Table 1 beside the paper's from the evaluations."""
     message:
         "Rendering the tables"
     shell:
@@ -59,10 +55,9 @@ rule tables:
 
 
 rule figures:
+    """Render the figures from the evaluations and learning curves."""
     input:
-        of_every_job(
-            "results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"
-        ),
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/curve.csv"),
         paper="src/maml/analysis/paper_table1.csv",
     output:
@@ -98,7 +93,6 @@ rule figures:
     params:
         settings=summary_settings(),
         code=code_digest("maml.analysis.figures"),
-    """Render the figures from the evaluations and learning curves."""
     message:
         "Rendering the figures"
     shell:

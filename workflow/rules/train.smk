@@ -12,6 +12,7 @@ OUTPUTS, in results/{run}/runs/{experiment}/{method}/seed-{seed}/
 
 
 rule train:
+    """Meta-train one network; resume where an interrupted run stopped."""
     input:
         prepared,
     output:
@@ -27,13 +28,13 @@ rule train:
         mem_mb=4000,
         runtime=2880,
     params:
-        data=lambda wildcards: f"data/processed/{job(wildcards).data}",
-        folder="results/{run}/runs/{experiment}/{method}/seed-{seed}",
+        data=subpath(input[0], parent=True),
+        folder=subpath(output[0], parent=True),
         settings=lambda wildcards: job(wildcards).training_settings(),
         code=code_digest("maml.train"),
-    """Meta-train one network; resume where an interrupted run stopped."""
     message:
         "Training {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
     shell:
         "maml train {wildcards.experiment} {wildcards.method} {wildcards.seed}"
-        " {params.data} {params.folder} --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+        " {params.data} {params.folder}"
+        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
