@@ -7,8 +7,7 @@ edit of ``figures.py`` redraws, and an edit of a comment or a docstring does nei
 import ast
 import hashlib
 import json
-from collections.abc import Iterator
-from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
@@ -35,27 +34,26 @@ def code_digest(*modules: str) -> str:
     Raises:
         UserError: there is no such module, or it does not parse.
     """
-    seen: set[str] = set()
+    trees: dict[str, ast.Module] = {}
     ahead = list(modules)
     while ahead:
         module = ahead.pop()
-        if module not in seen:
-            seen.add(module)
-            ahead.extend(_imports(module) - LEFT_OUT)
-    content = [[module, _canonical(_tree(module))] for module in sorted(seen)]
+        if module not in trees:
+            trees[module] = _tree(module)
+            ahead.extend(_imports(module, trees[module]) - LEFT_OUT)
+    content = [[module, _canonical(trees[module])] for module in sorted(trees)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _file(module: str) -> Path | None:
-    """Return a module's source; None if ``module`` is a function or class, say."""
-    inside = PACKAGE.parent.joinpath(*module.split("."))
+def _file(name: str) -> Path | None:
+    """Return a module's source; None if the name is that of a function or class, say."""
+    inside = PACKAGE.parent.joinpath(*name.split("."))
     for file in (inside.with_suffix(".py"), inside / "__init__.py"):
         if file.is_file():
             return file
     return None
 
 
-@cache
 def _tree(module: str) -> ast.Module:
     file = _file(module)
     if file is None:
@@ -66,22 +64,20 @@ def _tree(module: str) -> ast.Module:
         raise UserError(f"{file}, line {error.lineno}: {error.msg}") from error
 
 
-def _imports(module: str) -> set[str]:
+def _imports(module: str, tree: ast.Module) -> set[str]:
     """Return the modules of the project that a module imports, with their packages."""
+    is_package = _file(module) == _file(f"{module}.__init__")
+    package = module if is_package else module.rpartition(".")[0]
     names: set[str] = set()
-    for node in ast.walk(_tree(module)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    ours = {name for name in names if name.split(".")[0] == "maml"}
-    return {name for found in ours for name in _with_packages(found) if _file(name)}
-
-
-def _with_packages(module: str) -> Iterator[str]:
-    parts = module.split(".")
-    return (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+            source = resolve_name("." * node.level + (node.module or ""), package)
+            names |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
+    ours = [name.split(".") for name in names if name.split(".")[0] == "maml"]
+    prefixes = {".".join(parts[:end]) for parts in ours for end in range(1, len(parts) + 1)}
+    return {name for name in prefixes if _file(name)}
 
 
 def _canonical(node: Any) -> Any:

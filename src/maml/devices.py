@@ -36,7 +36,7 @@ def taken(runtime: Runtime) -> Iterator["torch.device"]:
     if device.type == "cpu":
         yield device
     else:
-        with lease(runtime.jobs_per_gpu):
+        with lease(runtime.jobs_per_gpu, LEASES):
             yield device
 
 
@@ -85,7 +85,7 @@ def visible_gpus() -> list[str]:
 
 
 @contextmanager
-def lease(slots_per_gpu: int, folder: Path = LEASES) -> Iterator[str]:
+def lease(slots_per_gpu: int, folder: Path) -> Iterator[str]:
     """Take a slot of a GPU for this process, wait for one if need be, and yield the GPU's id.
 
     From then on CUDA sees that GPU alone, as ``cuda:0``; so take it before CUDA is initialised.
