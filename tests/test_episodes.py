@@ -1,0 +1,163 @@
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maml.data.store import PreparedData
+from maml.episodes import TaskSpace, gather, training_batch
+from maml.errors import UserError
+
+CLASSES, IMAGES, SIDE = 30, 12, 6
+
+
+@pytest.fixture(scope="module")
+def data():
+    return made_up()
+
+
+def made_up(name="made-up", channels=3):
+    shape = (CLASSES, IMAGES, SIDE, SIDE, channels)
+    return PreparedData(
+        name=name,
+        images=np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8),
+        class_names=[str(number) for number in range(CLASSES)],
+        split=["test", "train", "val"] * (CLASSES // 3),
+        digest="",
+        source="made up",
+    )
+
+
+def space(data, split="train", *, ways=5, shots=2, queries=3, rotations=True, seed=0):
+    if split != "train":
+        seed = None
+    return TaskSpace(
+        data, split, ways=ways, shots=shots, queries=queries, rotations=rotations, seed=seed
+    )
+
+
+@settings(derandomize=True, deadline=None)
+@given(
+    number=st.integers(0, 2**40),
+    ways=st.integers(2, 10),
+    shots=st.integers(1, 6),
+    queries=st.integers(1, 6),
+    split=st.sampled_from(["train", "val", "test"]),
+)
+def test_a_task_has_distinct_classes_and_disjoint_images(number, ways, shots, queries, split):
+    data = made_up()
+    tasks = space(data, split, ways=ways, shots=shots, queries=queries).tasks(np.array([number]))
+    assert tasks.classes.shape == (1, ways)
+    assert len(set(tasks.classes[0])) == ways
+    assert set(tasks.classes[0]) <= set(data.classes(split))
+    assert tasks.images.shape == (1, ways, shots + queries)
+    for images in tasks.images[0]:
+        assert len(set(images)) == shots + queries  # so support and query share none
+        assert 0 <= min(images) <= max(images) < IMAGES
+    assert set(tasks.rotations.ravel()) <= {0, 1, 2, 3}
+
+
+@settings(derandomize=True, deadline=None)
+@given(numbers=st.lists(st.integers(0, 1000), min_size=1, max_size=8), seed=st.integers(0, 5))
+def test_a_task_does_not_depend_on_those_around_it(numbers, seed):
+    of_train = space(made_up(), seed=seed)
+    together = of_train.tasks(np.array(numbers))
+    for row, number in enumerate(numbers):
+        alone = of_train.tasks(np.array([number]))
+        for part in ("classes", "images", "rotations"):
+            assert np.array_equal(getattr(together, part)[row], getattr(alone, part)[0])
+
+
+def test_fewer_queries_are_the_first_of_more(data):
+    numbers = np.arange(20)
+    few, many = (space(data, queries=queries).tasks(numbers) for queries in (1, 9))
+    assert np.array_equal(few.images, many.images[:, :, :3])
+    assert np.array_equal(few.classes, many.classes)
+    assert np.array_equal(few.rotations, many.rotations)
+
+
+def test_seeds_change_training_tasks(data):
+    numbers = np.arange(20)
+    one, other = (space(data, seed=seed).tasks(numbers) for seed in (0, 1))
+    assert not np.array_equal(one.classes, other.classes)
+    assert not np.array_equal(one.images, other.images)
+    assert not np.array_equal(
+        space(data, "test").tasks(numbers).images, space(data, "val").tasks(numbers).images
+    )
+
+
+def test_a_pass_draws_rotations_anew_and_nothing_else(data):
+    numbers = np.arange(50)
+    first, second = (space(data).tasks(numbers, of_pass) for of_pass in (0, 1))
+    assert np.array_equal(first.classes, second.classes)
+    assert np.array_equal(first.images, second.images)
+    assert not np.array_equal(first.rotations, second.rotations)
+    mixed = space(data).tasks(numbers, numbers % 2)
+    assert np.array_equal(mixed.rotations[1::2], second.rotations[1::2])
+    assert np.array_equal(mixed.rotations[::2], first.rotations[::2])
+    assert not space(data, rotations=False).tasks(numbers).rotations.any()
+
+
+def test_choices_are_uniform(data):
+    tasks = space(data).tasks(np.arange(4000))
+    for values, kinds in (
+        (tasks.classes, CLASSES // 3),
+        (tasks.images, IMAGES),
+        (tasks.rotations, 4),
+        (tasks.classes[:, 0], CLASSES // 3),  # labels are not sorted by class
+        (tasks.images[:, :, 0], IMAGES),
+    ):
+        _, counts = np.unique(values, return_counts=True)
+        assert len(counts) == kinds
+        expected = values.size / kinds
+        chi_square = ((counts - expected) ** 2 / expected).sum()
+        assert chi_square < 5 * kinds
+
+
+def test_tasks_are_the_same_on_every_platform(data):
+    digest = hashlib.sha256()
+    for split in ("train", "test"):
+        tasks = space(data, split).tasks(np.arange(100), np.arange(100) // 50)
+        for part in (tasks.classes, tasks.images, tasks.rotations):
+            digest.update(part.astype("<i8").tobytes())
+    assert digest.hexdigest() == (
+        "b56cfb653c220258183b772076c066072fce594e8561645c0f95110a33c351ea"
+    )
+
+
+def test_training_tasks_are_cycled():
+    numbers, passes = training_batch(0, 4, 10)
+    assert (numbers.tolist(), passes.tolist()) == ([0, 1, 2, 3], [0, 0, 0, 0])
+    numbers, passes = training_batch(2, 4, 10)
+    assert (numbers.tolist(), passes.tolist()) == ([8, 9, 0, 1], [0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gather_equals_a_loop(channels):
+    data = made_up(channels=channels)
+    tasks = space(data).tasks(np.arange(4))
+    batch = gather(torch.from_numpy(data.images), tasks, shots=2, dtype=torch.float64)
+    assert batch.support_images.shape == (4, 10, channels, SIDE, SIDE)
+    assert batch.query_images.shape == (4, 15, channels, SIDE, SIDE)
+    for task in range(4):
+        support, query = [], []
+        for way in range(5):
+            for position, image in enumerate(tasks.images[task, way]):
+                pixels = data.images[tasks.classes[task, way], image]
+                turned = np.rot90(pixels, tasks.rotations[task, way]).transpose(2, 0, 1) / 255
+                (support if position < 2 else query).append((turned, way))
+        for images, labels, expected in (
+            (batch.support_images, batch.support_labels, support),
+            (batch.query_images, batch.query_labels, query),
+        ):
+            assert np.array_equal(images[task].numpy(), [turned for turned, _ in expected])
+            assert labels[task].tolist() == [way for _, way in expected]
+
+
+def test_too_many_ways_or_images_are_named(data):
+    with pytest.raises(UserError, match="11-way tasks need 11 classes, and the val split"):
+        space(data, "val", ways=11)
+    with pytest.raises(UserError, match="6 shots and 7 queries are more than the 12 images"):
+        space(data, shots=6, queries=7)
