@@ -1,0 +1,215 @@
+"""How fast this machine computes a job: measured once, then remembered.
+
+What is remembered is that of the same device, versions, code and amount of computation; the seed,
+the number of iterations and the step sizes do not matter.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from maml import devices, paths, provenance
+from maml.allocator import keep_freed_memory
+from maml.codedigest import code_digest
+from maml.config import Job
+from maml.data.store import PreparedData
+from maml.episodes import gather, training_batch
+from maml.files import atomic_file
+from maml.measure import measure_all
+from maml.meta import meta_gradient
+from maml.networks import Parameters, initialise
+from maml.optimizer import MetaOptimizer
+from maml.session import Session
+from maml.weights import image_shape
+
+CACHE = paths.STATE / "throughput.json"
+
+ITERATION_SECONDS = 2.0  # iterations are timed for as long, and at least twice
+TASK_SECONDS = 0.5
+PATIENCE_SECONDS = 10.0  # or until this much has passed
+CPU_CHUNK = 2  # tasks; on a CPU the time of a task hardly depends on how many are adapted at once
+
+WORK = {
+    *("ways", "shots", "train_queries", "rotations", "meta_batch_size", "inner_steps"),
+    *("test_queries", "test_steps"),
+}
+"""The settings that decide how much there is to compute in an iteration or a task."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class TaskSeconds:
+    """Seconds that a task takes, adapted as in a validation and as in an evaluation."""
+
+    validation: float
+    test: float
+
+
+def iteration_seconds(job: Job) -> float:
+    """Return the seconds of a meta-iteration of ``job`` on this machine, while no other job runs.
+
+    Raises:
+        UserError: the device that ``runtime.device`` asks for is not there.
+    """
+    return _remembered(job, "iteration", {"method": _derivatives(job)}, _measure_iteration)
+
+
+def task_seconds(job: Job) -> TaskSeconds:
+    """Return the seconds of a task, adapted without second derivatives; the same for all methods.
+
+    Raises:
+        UserError: the device that ``runtime.device`` asks for is not there.
+    """
+    return TaskSeconds(*_remembered(job, "task", {}, _measure_tasks))
+
+
+def _derivatives(job: Job) -> dict[str, Any]:
+    return job.gradient.model_dump(exclude={"label", "paper_row"})
+
+
+def _remembered(
+    job: Job, what: str, also: dict[str, Any], measure: Callable[[Session], Result]
+) -> Result:
+    """Return what was measured with this device, code and work, or measure it now."""
+    device = devices.choose(job.runtime.device)
+    settings = job.settings.model_dump(include=WORK)
+    key = provenance.digest_of(
+        {
+            "what": what,
+            "device": devices.describe(device),
+            "versions": provenance.versions(),
+            "code": code_digest("maml.throughput"),
+            "settings": settings,
+            "dataset": job.dataset.model_dump(exclude={"source", "split_seed"}),
+            "network": job.network.model_dump(),
+            "runtime": job.runtime.model_dump(include={"precision", "threads", "task_chunk"}),
+            **also,
+        }
+    )
+    known = _read_cache()
+    if key not in known:
+        keep_freed_memory()
+        torch.set_num_threads(job.runtime.threads)
+        measured = measure(_random_session(job, device))
+        known = _read_cache() | {key: measured}
+        with atomic_file(CACHE) as unfinished:
+            unfinished.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    return known[key]
+
+
+def _read_cache() -> dict[str, Any]:
+    try:
+        return json.loads(CACHE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _measure_iteration(here: Session) -> float:
+    job, settings = here.job, here.job.settings
+    theta, tasks = _start(here), here.space("train", here.job.settings.train_queries)
+    optimizer = MetaOptimizer(theta, settings)
+
+    def iterate() -> None:
+        numbers, passes = training_batch(0, settings.meta_batch_size, settings.training_tasks)
+        batch = gather(
+            here.images, tasks.tasks(numbers, passes), shots=settings.shots, dtype=here.dtype
+        )
+        result = meta_gradient(job.network, job.gradient, settings, theta, batch)
+        optimizer.step(result.gradient)
+        result.loss.item()  # waits for the device
+
+    return _seconds(iterate, ITERATION_SECONDS, settings.iterations)
+
+
+def _measure_tasks(here: Session) -> tuple[float, float]:
+    settings, theta = here.job.settings, _start(here)
+    chunk = min(
+        here.job.runtime.task_chunk if here.device.type == "cuda" else CPU_CHUNK,
+        settings.test_tasks,
+    )
+
+    def adapt(steps: int, query_counts: list[int]) -> float:
+        def work() -> None:
+            for _ in measure_all(
+                here.f,
+                theta,
+                here.images,
+                here.space("test", max(query_counts)),
+                tasks=chunk,
+                chunk=chunk,
+                ways=settings.ways,
+                shots=settings.shots,
+                steps=steps,
+                step_size=settings.inner_step_size,
+                query_counts=query_counts,
+            ):
+                pass
+
+        return _seconds(work, TASK_SECONDS, settings.test_tasks // chunk) / chunk
+
+    # A task of S steps is S times a step and S + 1 times the query images. Short timings give the
+    # parts; timing whole evaluations would take minutes on a CPU.
+    validation_queries = adapt(0, [settings.train_queries])
+    test_queries = adapt(0, settings.test_queries)
+    step = max(adapt(1, [settings.train_queries]) - 2 * validation_queries, 0.0)
+
+    def task(steps: int, queries: float) -> float:
+        return steps * step + (steps + 1) * queries
+
+    return (
+        task(settings.inner_steps, validation_queries),
+        task(settings.test_steps, test_queries),
+    )
+
+
+def _start(here: Session) -> Parameters:
+    theta = initialise(
+        here.job.network, image_shape(here.job), here.job.settings.ways, here.job.seed
+    )
+    return {name: value.to(here.device, here.dtype) for name, value in theta.items()}
+
+
+def _seconds(work: Callable[[], None], at_least: float, times: int) -> float:
+    """Return the median time of ``work`` after a first call: at least two, at most ``times``."""
+    began = time.perf_counter()
+    work()
+    taken: list[float] = []
+    while len(taken) < max(times, 1):
+        before = time.perf_counter()
+        work()
+        now = time.perf_counter()
+        taken.append(now - before)
+        enough = len(taken) >= 2 and sum(taken) >= at_least
+        if enough or now - began >= PATIENCE_SECONDS:
+            break
+    return statistics.median(taken)
+
+
+def _random_session(job: Job, device: torch.device) -> Session:
+    """Return a session whose data set has the right shape and the same random class throughout."""
+    dataset, classes = job.dataset, job.dataset.classes
+    count = classes.train + classes.val + classes.test
+    shape = (dataset.images_per_class, dataset.image_size, dataset.image_size, dataset.channels)
+    generator = torch.Generator().manual_seed(0)
+    one = torch.randint(0, 256, (1, *shape), dtype=torch.uint8, generator=generator)
+    return Session(
+        job=job,
+        device=device,
+        dtype=getattr(torch, job.runtime.precision),
+        data=PreparedData(
+            name="random",
+            images=np.broadcast_to(one.numpy(), (count, *shape)),
+            class_names=[str(number) for number in range(count)],
+            split=["train"] * (classes.train + classes.val) + ["test"] * classes.test,
+            digest="",
+            source="random",
+        ),
+        images=one.to(device).expand(count, *shape),
+    )
