@@ -1,13 +1,12 @@
 import os
-from pathlib import Path
 
 import pytest
 import torch
-from maml.episodes import Batch
+from helpers import ROOT
 
 from maml import config
+from maml.episodes import Batch
 
-ROOT = Path(__file__).parent.parent
 os.environ.pop("MAML_MIRROR", None)  # tests use no data but what they make and what ships
 torch.set_num_threads(1)
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import reference
 import torch
-from conftest import ROOT
-from maml.episodes import Batch
+from helpers import ROOT
 
+from maml.episodes import Batch
 from maml.meta import meta_gradient, meta_loss_scale
 from maml.networks import initialise
 

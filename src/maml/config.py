@@ -1,8 +1,8 @@
 """The one schema of ``config.yaml``: every key, its type, its meaning, and what fits together.
 
 ``config.yaml`` holds the paper as data. Presets are overlays of it (``workflow/presets``), merged
-key by key; ``protocols`` are overlays inside it. An experiment's settings are, from the weakest to
-the strongest: ``defaults``, its own entry, the chosen protocol, ``overrides``.
+key by key; the chosen one of ``protocols`` is merged last. An experiment's settings are then, from
+the weakest to the strongest: ``defaults``, its own entry, ``overrides``.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import reprlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -20,12 +22,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from maml.errors import UserError
 
 Model = TypeVar("Model", bound=BaseModel)
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # also names a folder
 
 
 class Strict(BaseModel):
     """A part of the configuration: unknown keys and other types are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Classes(Strict):
@@ -81,7 +86,7 @@ class Network(Strict):
     kind: Literal["conv", "mlp"] = Field(
         description="conv: blocks of 3x3 convolution, batch norm, ReLU. mlp: fully connected."
     )
-    widths: list[int] = Field(min_length=1, description="Filters or units of each hidden layer.")
+    widths: list[Count] = Field(min_length=1, description="Filters or units of each hidden layer.")
     downsampling: Literal["stride", "max-pool", "none"] = Field(
         description="How each convolutional block halves the image."
     )
@@ -161,7 +166,7 @@ class Experiment(Strict):
     test_steps: int = _evaluation(
         ge=1, description="Inner steps of an evaluation; accuracy is kept after each, and before."
     )
-    test_queries: list[int] = _evaluation(
+    test_queries: list[Count] = _evaluation(
         min_length=1, description="Query images of a class in evaluation, each count in turn."
     )
     reported_step: int = _summary(ge=0, description="The inner step that Table 1 reports.")
@@ -173,10 +178,11 @@ class Experiment(Strict):
 
 def _partial(name: str, doc: str) -> type[Strict]:
     """Return ``Experiment`` with every key optional."""
-    fields: dict[str, Any] = {
-        key: (field.annotation, Field(default=None, description=field.description))
-        for key, field in Experiment.model_fields.items()
-    }
+    fields: dict[str, Any] = {}
+    for key, field in Experiment.model_fields.items():
+        optional = copy.copy(field)  # with its bounds, description and stage
+        optional.default = None
+        fields[key] = (field.annotation, optional)
     return create_model(name, __base__=Strict, __doc__=doc, **fields)
 
 
@@ -190,13 +196,13 @@ class Select(Strict):
 
     experiments: list[str] = Field(min_length=1, description="Keys of `experiments`.")
     methods: list[str] = Field(min_length=1, description="Keys of `methods`.")
-    seeds: list[int] = Field(
+    seeds: list[Seed] = Field(
         min_length=1, description="Each gives another initialisation and other training tasks."
     )
 
 
 class Runtime(Strict):
-    """How to compute, not what. Only `precision` and `threads` can change a result's bits."""
+    """How to compute, not what: a result's last digits depend on it, and nothing else does."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(
         description="auto: a CUDA device where there is one."
@@ -215,10 +221,7 @@ class Runtime(Strict):
 class Config(Strict):
     """The configuration of one run."""
 
-    run: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-        description="The run's name: its results lie in results/<run>.",
-    )
+    run: Name = Field(description="The run's name: its results lie in results/<run>.")
     select: Select
     protocol: str = Field(
         description="code: what the authors' code does. paper: what the paper's text says."
@@ -228,18 +231,19 @@ class Config(Strict):
         "variable MAML_MIRROR takes precedence."
     )
     runtime: Runtime
-    datasets: dict[str, Dataset]
-    networks: dict[str, Network]
-    methods: dict[str, Method]
+    datasets: dict[Name, Dataset]
+    networks: dict[Name, Network]
+    methods: dict[Name, Method]
     defaults: Defaults  # type: ignore[valid-type]
-    experiments: dict[str, Entry]  # type: ignore[valid-type]
-    protocols: dict[str, dict[str, Any]] = Field(
+    experiments: dict[Name, Entry]  # type: ignore[valid-type]
+    protocols: dict[Name, dict[str, Any]] = Field(
         description="Overlays of this file, chosen by `protocol`; `code` is the file itself."
     )
     overrides: Overrides  # type: ignore[valid-type]
 
     def experiment(self, name: str, *, overridden: bool = True) -> Experiment:
         """Return the settings of an experiment, with or without ``overrides``."""
+        _require("experiment", name, self.experiments)
         layers = [self.defaults, self.experiments[name]]
         if overridden:
             layers.append(self.overrides)
@@ -256,13 +260,8 @@ class Config(Strict):
 
     def job(self, experiment: str, method: str, seed: int) -> Job:
         """Return everything that decides one training and its evaluation."""
-        for kind, name, known in (
-            ("experiment", experiment, self.experiments),
-            ("method", method, self.methods),
-        ):
-            if name not in known:
-                raise UserError(f"no {kind} is named {name!r}; there are: {', '.join(known)}")
         settings = self.experiment(experiment)
+        _require("method", method, self.methods)
         return Job(
             run=self.run,
             experiment=experiment,
@@ -347,6 +346,15 @@ def read(paths: list[Path]) -> Config:
         UserError: a file cannot be read, or a key is unknown, missing, of another type, or does
             not fit the others. The message names the key.
     """
+    return check(load(paths))
+
+
+def load(paths: list[Path]) -> dict[str, Any]:
+    """Return what ``config.yaml`` and its overlays say together, unchecked.
+
+    Raises:
+        UserError: a file cannot be read or is not a mapping.
+    """
     merged: dict[str, Any] = {}
     for path in paths:
         try:
@@ -354,10 +362,12 @@ def read(paths: list[Path]) -> Config:
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"the configuration {path} cannot be read: {reason}") from error
+        if layer is None:  # nothing but comments
+            continue
         if not isinstance(layer, dict):
             raise UserError(f"the configuration {path} is not a mapping of keys to values")
         merged = merge(merged, layer)
-    return check(merged)
+    return merged
 
 
 def check(raw: Mapping[str, Any]) -> Config:
@@ -367,14 +377,16 @@ def check(raw: Mapping[str, Any]) -> Config:
         UserError: as in :func:`read`.
     """
     raw = json.loads(json.dumps(raw, default=str))  # plain containers, whatever Snakemake hands us
-    protocol = raw.get("protocol")
-    overlays = raw.get("protocols")
-    if isinstance(protocol, str) and isinstance(overlays, dict) and protocol != "code":
-        if protocol not in overlays:
-            known = ", ".join(["code", *overlays])
-            raise UserError(f"config: protocol: {protocol!r} is not one of: {known}")
-        raw = merge(raw, overlays[protocol] or {})
-    config = _validated(Config, raw, "")
+    file = _validated(Config, raw, "")
+    if "code" in file.protocols:
+        raise UserError("config: protocols.code: the file itself is `code`; name this otherwise")
+    protocols = {"code": file} | {
+        name: _validated(Config, merge(raw, overlay), f"protocols.{name}")
+        for name, overlay in file.protocols.items()
+    }
+    if file.protocol not in protocols:
+        raise UserError(_not_one_of("protocol", file.protocol, protocols))
+    config = protocols[file.protocol]
     _check_together(config)
     return config
 
@@ -392,108 +404,196 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of ``config.yaml``, for editors."""
-    return Config.model_json_schema()
+    schema = Config.model_json_schema()
+    for part in (Defaults, Entry, Overrides):  # a key that is left out is not null
+        for key in schema["$defs"][part.__name__]["properties"].values():
+            del key["default"]
+    return schema
 
 
 def _validated(model: type[Model], raw: Any, where: str) -> Model:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join([*([where] if where else []), *map(str, first["loc"])])
-        hint = ""
-        if first["type"].startswith("float") and isinstance(first["input"], str):
+        first, *others = error.errors()
+        # "[key]" marks a mistake in a mapping's key, which the path already names
+        path = [part for part in (where, *map(str, first["loc"])) if part not in ("", "[key]")]
+        path = [part if part.isprintable() else repr(part) for part in path]
+        more = f" (and {_plural(len(others), 'more mistake')})" if others else ""
+        raise UserError(f"config: {'.'.join(path)}: {_explained(first)}{more}") from error
+
+
+def _explained(mistake: Mapping[str, Any]) -> str:
+    """Return what is wrong, in words that need no knowledge of pydantic."""
+    value = mistake["input"]
+    shown = json.dumps(value) if value is None or value is True or value is False else None
+    shown = shown or reprlib.repr(value)
+    match mistake["type"]:
+        case "missing":
+            return "this key is missing"
+        case "extra_forbidden":
+            return f"unknown key{_suggestion(str(mistake['loc'][-1]))}"
+        case "model_type" | "dict_type":
+            return f"must be a mapping of keys to values, not {shown}"
+        case "list_type":
+            return f"must be a list, not {shown}"
+        case "too_short":
+            return "must not be empty"
+        case "string_pattern_mismatch":
+            return (
+                f"must be a name of letters, digits, '.', '_' and '-' that starts with a letter or "
+                f"digit, not {shown}"
+            )
+        case "string_type" if value is not None:
+            hint = " (put it in quotes)"
+        case "float_type" if _is_number(value):
             hint = " (in YAML write 1.0e-3, not 1e-3)"
-        if first["type"] == "extra_forbidden":
-            message = f"unknown key{_nearest(str(first['loc'][-1]))}"
-        else:
-            message = f"{first['msg']}, not {first['input']!r}{hint}"
-            if first["type"] == "missing":
-                message = "this key is missing"
-        more = len(error.errors()) - 1
-        raise UserError(
-            f"config: {key}: {message}" + (f" (and {more} more mistakes)" if more else "")
-        ) from error
+        case _:
+            hint = ""
+    return f"{mistake['msg'].replace('Input should', 'must')}, not {shown}{hint}"
 
 
-def _nearest(key: str) -> str:
-    """Return a suggestion for a key that nothing knows."""
-    parts = (Config, Select, Runtime, Dataset, Classes, Network, Initialisation, Method, Experiment)
-    close = difflib.get_close_matches(key, {name for part in parts for name in part.model_fields})
+def _is_number(text: Any) -> bool:
+    try:
+        float(text)
+    except (TypeError, ValueError):
+        return False
+    return isinstance(text, str)
+
+
+PLACES: dict[str, type[Strict]] = {
+    "the top level": Config,
+    "select": Select,
+    "runtime": Runtime,
+    "datasets.<name>": Dataset,
+    "datasets.<name>.classes": Classes,
+    "networks.<name>": Network,
+    "networks.<name>.hidden_initialisation or .head_initialisation": Initialisation,
+    "methods.<name>": Method,
+    "defaults, experiments.<name> or overrides": Experiment,
+}
+"""Where the keys of each part stand."""
+
+
+def _suggestion(key: str) -> str:
+    """Return what may have been meant by a key that is unknown where it stands."""
+    for place, part in PLACES.items():
+        if key in part.model_fields:
+            return f"; {key!r} belongs in {place}"
+    close = difflib.get_close_matches(
+        key, {name for p in PLACES.values() for name in p.model_fields}
+    )
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _require(kind: str, name: str, known: Mapping[str, Any]) -> None:
+    if name not in known:
+        raise UserError(f"no {kind} is named {name!r}; there are: {', '.join(known)}")
+
+
+def _not_one_of(key: str, value: str, known: Mapping[str, Any]) -> str:
+    return f"config: {key}: {value!r} is not one of: {', '.join(known)}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _check_together(config: Config) -> None:
     """Raise a UserError where values that are fine alone do not fit together."""
     select = config.select
-    for key, chosen, known in (
-        ("experiments", select.experiments, config.experiments),
-        ("methods", select.methods, config.methods),
-    ):
-        for name in chosen:
+    for key, known in (("experiments", config.experiments), ("methods", config.methods)):
+        for name in getattr(select, key):
             if name not in known:
-                raise UserError(f"config: select.{key}: {name!r} is not one of: {', '.join(known)}")
+                raise UserError(_not_one_of(f"select.{key}", name, known))
     for key in ("experiments", "methods", "seeds"):
-        chosen = getattr(select, key)
-        twice = sorted({str(item) for item in chosen if chosen.count(item) > 1})
-        if twice:
-            raise UserError(f"config: select.{key}: {', '.join(twice)} is listed twice")
-    if min(select.seeds) < 0:
-        raise UserError(f"config: select.seeds: {min(select.seeds)} is negative")
+        _check_distinct(f"select.{key}", getattr(select, key))
+    for name, dataset in config.datasets.items():
+        if dataset.source == "bundled" and dataset.format != "omniglot":
+            raise UserError(
+                f"config: datasets.{name}.source: only Omniglot is bundled; say 'official' or "
+                f"'drawn'"
+            )
+    for name, network in config.networks.items():
+        _check_network(f"config: networks.{name}", network)
     for name in config.experiments:
         _check_experiment(config, name)
     if not config.pairs():
         raise UserError("config: select: no selected method fits a selected experiment")
 
 
-def _check_experiment(config: Config, name: str) -> None:
-    here = f"config: experiments.{name}"
-    experiment = config.experiment(name)
-    for key, known in (("dataset", config.datasets), ("network", config.networks)):
-        if getattr(experiment, key) not in known:
-            value = getattr(experiment, key)
-            raise UserError(f"{here}.{key}: {value!r} is not one of: {', '.join(known)}")
-    dataset = config.datasets[experiment.dataset]
-    for queries, key in [
-        (experiment.train_queries, "train_queries"),
-        *((count, "test_queries") for count in experiment.test_queries),
-    ]:
-        if experiment.shots + queries > dataset.images_per_class:
-            raise UserError(
-                f"{here}.{key}: {experiment.shots} shots and {queries} queries are more than the "
-                f"{dataset.images_per_class} images of a class of {experiment.dataset}"
-            )
-    for split, count in dataset.classes.model_dump().items():
-        if count and experiment.ways > count:
-            raise UserError(
-                f"{here}.ways: {experiment.ways} ways are more than the {count} {split} classes "
-                f"of {experiment.dataset}"
-            )
-    if experiment.reported_step > experiment.test_steps:
-        raise UserError(
-            f"{here}.reported_step: step {experiment.reported_step} is beyond the "
-            f"{experiment.test_steps} test_steps"
-        )
-    if experiment.reported_queries not in experiment.test_queries:
-        raise UserError(
-            f"{here}.reported_queries: {experiment.reported_queries} is not one of test_queries "
-            f"{experiment.test_queries}"
-        )
-    if experiment.reported_checkpoint == "best" and not dataset.classes.val:
-        raise UserError(
-            f"{here}.reported_checkpoint: 'best' needs validation classes, and "
-            f"{experiment.dataset} has none; say 'last'"
-        )
-    network = config.networks[experiment.network]
+def _check_distinct(key: str, values: list[Any]) -> None:
+    twice = [str(value) for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise UserError(f"config: {key}: {', '.join(twice)} is listed twice")
+
+
+def _check_network(here: str, network: Network) -> None:
     if (network.kind == "mlp") != (network.downsampling == "none"):
         raise UserError(
-            f"config: networks.{experiment.network}.downsampling: conv networks need 'stride' or "
-            f"'max-pool', an mlp 'none'"
+            f"{here}.downsampling: conv networks need 'stride' or 'max-pool', an mlp 'none'"
         )
     for key in ("hidden_initialisation", "head_initialisation"):
         start = getattr(network, key)
         if (start.distribution == "xavier") != (start.standard_deviation is None):
             raise UserError(
-                f"config: networks.{experiment.network}.{key}: normal distributions need a "
-                f"standard_deviation, xavier has none"
+                f"{here}.{key}: normal distributions need a standard_deviation, xavier has none"
             )
+
+
+def _check_experiment(config: Config, name: str) -> None:
+    experiment = config.experiment(name)
+
+    def at(key: str) -> str:
+        """Return where the value of a key comes from."""
+        for where, layer in (
+            ("overrides", config.overrides),
+            (f"experiments.{name}", config.experiments[name]),
+        ):
+            if key in layer.model_fields_set:
+                return f"{where}.{key}"
+        return f"defaults.{key}"
+
+    for key, known in (("dataset", config.datasets), ("network", config.networks)):
+        if getattr(experiment, key) not in known:
+            raise UserError(_not_one_of(at(key), getattr(experiment, key), known))
+    data = f"datasets.{experiment.dataset}"
+    dataset = config.datasets[experiment.dataset]
+    for key, queries in (
+        ("train_queries", experiment.train_queries),
+        ("test_queries", max(experiment.test_queries)),
+    ):
+        if experiment.shots + queries > dataset.images_per_class:
+            raise UserError(
+                f"config: {at(key)}: {experiment.shots} shots and {queries} queries are more than "
+                f"the {dataset.images_per_class} images of a class ({data}.images_per_class)"
+            )
+    for split, count in dataset.classes.model_dump().items():
+        if count and experiment.ways > count:
+            raise UserError(
+                f"config: {at('ways')}: {experiment.ways} ways are more than the {count} classes "
+                f"of {data}.classes.{split}"
+            )
+    if experiment.reported_step > experiment.test_steps:
+        raise UserError(
+            f"config: {at('reported_step')}: step {experiment.reported_step} is beyond the last "
+            f"one, {experiment.test_steps} ({at('test_steps')})"
+        )
+    _check_distinct(at("test_queries"), experiment.test_queries)
+    if experiment.reported_queries not in experiment.test_queries:
+        raise UserError(
+            f"config: {at('reported_queries')}: {experiment.reported_queries} is not one of "
+            f"{experiment.test_queries} ({at('test_queries')})"
+        )
+    if experiment.reported_checkpoint == "best" and not dataset.classes.val:
+        raise UserError(
+            f"config: {at('reported_checkpoint')}: 'best' needs validation classes, and "
+            f"{data}.classes.val is 0; say 'last'"
+        )
+    network = config.networks[experiment.network]
+    pools = len(network.widths) if network.downsampling == "max-pool" else 0
+    if not dataset.image_size >> pools:
+        raise UserError(
+            f"config: networks.{experiment.network}.widths: {pools} poolings leave nothing of "
+            f"{dataset.image_size} pixels ({data}.image_size)"
+        )

@@ -1,0 +1,59 @@
+# `make quick` goes from a fresh clone to a first table and figures; `make help` lists the rest.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
+
+# Run a preset, render its report and say where both are.
+define preset
+$(SNAKEMAKE) --configfile workflow/presets/$(1).yaml
+$(SNAKEMAKE) --configfile workflow/presets/$(1).yaml --report results/$(1)/report.html
+@echo "Tables, figures and report.html are in results/$(1)."
+endef
+
+.PHONY: help setup quick quick-miniimagenet smoke paper test lint lock clean
+
+help: ## list what make can do
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
+
+setup: $(BIN)/complete ## make .venv from requirements.lock; nothing after it needs the package index
+
+quick: setup ## Omniglot, 5-way 1-shot, shortened: minutes on a CPU, nothing to download
+	$(call preset,quick)
+
+quick-miniimagenet: setup ## mini-ImageNet, 5-way 1-shot, shortened
+	$(call preset,quick-miniimagenet)
+
+smoke: setup ## every step on drawn images, in about a minute
+	$(call preset,smoke)
+
+paper: setup ## all of Table 1: days on a GPU
+	$(SNAKEMAKE)
+	$(SNAKEMAKE) --report results/paper/report.html
+
+test: setup ## all tests
+	$(BIN)/pytest
+
+lint: setup ## the style checks
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/snakefmt --check Snakefile workflow
+
+lock: setup ## choose all versions anew, within the bounds of pyproject.toml
+	$(COMPILE) --upgrade --extra dev --extra dvc pyproject.toml -o requirements.lock
+	echo uv | $(COMPILE) --upgrade - -o requirements-uv.lock
+
+clean: ## remove .venv; data and results stay
+	rm -rf .venv
+
+# Made whole or made again: the last line marks a complete environment.
+$(BIN)/complete: requirements.lock requirements-uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one: make setup PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv --clear .venv > /dev/null || \
+		{ echo "Python cannot make an environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.lock
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,51 @@
+"""Train MAML, evaluate it and set the results beside the paper's: `snakemake`.
+
+What is computed is said in config.yaml; a preset of workflow/presets lies over it:
+`snakemake --configfile workflow/presets/quick.yaml`. The environment is the one that `make setup`
+makes from requirements.lock.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    download,
+
+
+rule all:
+    """Everything that config.yaml selects."""
+    default_target: True
+    input:
+        expand("results/{run}/tasks/{dataset}.png", run=RUN, dataset=SLUGS.values()),
+        expand(rules.tables.output, run=RUN),
+        expand(rules.figures.output, run=RUN),
+
+
+onstart:
+    write_configuration()
+    if trains():
+        shell("maml plan --config results/{RUN}/config.yaml >&2")
+
+
+onerror:
+    print(
+        "\nA job failed; what it said is above and in logs/. Once that is mended, run the same"
+        " command again: what is finished stays, and an interrupted training resumes.",
+        file=sys.stderr,
+    )

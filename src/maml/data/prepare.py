@@ -1,0 +1,58 @@
+"""From a data set's files to the one array that everything else reads."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from maml.config import Dataset
+from maml.data import miniimagenet, omniglot
+from maml.data.store import content_digest
+from maml.errors import UserError
+from maml.files import atomic_folder
+from maml.provenance import file_digest
+
+
+def prepare(name: str, dataset: Dataset, raw: Path, out: Path) -> None:
+    """Write ``out/images.npy`` and ``out/dataset.json`` (see :mod:`maml.data.store`).
+
+    Raises:
+        UserError: a file is not the one that was downloaded, or its content is not the data set's;
+            nothing is left behind.
+    """
+    source = _verified_source(raw)
+    with atomic_folder(out) as folder:
+        target = folder / "images.npy"
+        if dataset.format == "omniglot":
+            images, names, split, preprocessing = omniglot.prepare(dataset, raw)
+            np.save(target, images)
+        else:
+            names, split, preprocessing = miniimagenet.prepare(dataset, raw, target)
+        images = np.load(target, mmap_mode="r")
+        about = {
+            "name": name,
+            "source": source,
+            "preprocessing": preprocessing,
+            "shape": images.shape,
+            "digest": content_digest(images, names, split),
+            "classes": [
+                {"name": of_class, "split": of_split}
+                for of_class, of_split in zip(names, split, strict=True)
+            ],
+        }
+        text = json.dumps(about, indent=1) + "\n"
+        (folder / "dataset.json").write_text(text, encoding="utf-8")
+
+
+def _verified_source(raw: Path) -> str:
+    """Return where the raw files came from, after comparing each with what was downloaded."""
+    again = f"remove {raw} and run `snakemake download` again"
+    try:
+        about = json.loads((raw / "source.json").read_text(encoding="utf-8"))
+        source, files = about["source"], about["files"]
+        for name, recorded in files.items():
+            if file_digest(raw / name) != recorded["sha256"]:
+                raise UserError(f"{raw / name} has changed since it was downloaded; {again}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{raw} is not a whole download ({error}); {again}") from error
+    return source

@@ -1,0 +1,93 @@
+"""The checked configuration, and what the other files of rules ask of it.
+
+INPUT
+    config.yaml, presets merged
+
+OUTPUT
+    results/{run}/config.yaml   what every job reads; written when a run starts (see Snakefile)
+"""
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import yaml
+
+from maml import config as configuration
+from maml.codedigest import code_digest
+from maml.devices import visible_gpus
+from maml.errors import UserError
+from maml.files import atomic_file
+
+try:
+    settings = configuration.check(config)
+except UserError as error:
+    print(f"snakemake: {error}", file=sys.stderr)
+    sys.exit(1)
+
+RUN = settings.run
+SLUGS = settings.slugs()
+
+# `maml` is the one of the environment that Snakemake runs in, activated or not.
+shell.prefix(f"export RUN={RUN} PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+
+# A local run starts as many jobs as there are slots on the GPUs; which job gets which GPU is
+# settled by `maml.devices.lease`. `--resources gpu=N` takes precedence.
+GPUS = visible_gpus() if settings.runtime.device != "cpu" else []
+if GPUS and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", len(GPUS) * settings.runtime.jobs_per_gpu)
+GPU = 1 if GPUS or settings.runtime.device == "cuda" else 0
+
+
+wildcard_constraints:
+    run=re.escape(RUN),  # another run's files would be made with this run's settings
+    slug="|".join(map(re.escape, SLUGS)),
+    dataset="|".join(map(re.escape, SLUGS.values())),
+
+
+def job(wildcards):
+    """Return everything that decides the training which the wildcards name."""
+    return settings.job(wildcards.experiment, wildcards.method, int(wildcards.seed))
+
+
+def prepared(wildcards):
+    """Return the files of the prepared data set of a training, or of one named by `dataset`."""
+    if "dataset" in wildcards.keys():
+        slug = settings.data_slug(wildcards.dataset)
+    else:
+        slug = job(wildcards).data
+    return [f"data/processed/{slug}/images.npy", f"data/processed/{slug}/dataset.json"]
+
+
+def of_every_job(path):
+    """Return the path of one training's file, once for each training of this run."""
+    return [path.format(**each.model_dump()) for each in settings.jobs()]
+
+
+def shown(wildcards):
+    """Return the first selected experiment on a data set: its tasks are drawn as a preview."""
+    of = {settings.experiment(name).dataset: name for name in reversed(settings.select.experiments)}
+    return of[wildcards.dataset]
+
+
+def summary_settings():
+    """Return the part of the configuration that tables and figures show."""
+    return settings.model_dump(exclude={"runtime", "mirror"})
+
+
+def write_configuration():
+    """Write the configuration of this run, presets merged, for every job to read.
+
+    It is not the output of a rule, as a job downstream of one that has to run is not asked
+    whether its own parameters changed, `ancient` or not. What a job depends on is in its `params`.
+    """
+    plain = json.loads(json.dumps(config))  # without Snakemake's types and YAML's aliases
+    with atomic_file(f"results/{RUN}/config.yaml") as file:
+        file.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), "utf-8")
+
+
+def trains():
+    """Return whether this run of Snakemake trains anything."""
+    return any(each.rule.name == "train" for each in workflow.dag.needrun_jobs())

@@ -1,0 +1,88 @@
+"""This part of the workflow fetches the data sets and prepares one array of each.
+
+INPUTS
+    none: the files are downloaded, copied from a mirror, or drawn
+
+OUTPUTS
+    data/raw/{slug}/                        as published, verified; a slug is <dataset>-<source>
+    data/processed/{slug}/images.npy        uint8 (classes, images, height, width, channels)
+    data/processed/{slug}/dataset.json      class names, split, content digest
+    results/{run}/tasks/{dataset}.png       a few sampled tasks
+
+Runs share the data, so no path below data/ names a run; $RUN is the one that asks for them.
+"""
+
+
+rule download:
+    """Fetch all selected data sets, so that everything else runs without a network."""
+    input:
+        expand("data/raw/{slug}", slug=SLUGS),
+
+
+rule fetch:
+    """Fetch a data set's files and verify them."""
+    output:
+        directory("data/raw/{slug}"),
+    log:
+        "logs/data/fetch-{slug}.log",
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        dataset=lambda wildcards: SLUGS[wildcards.slug],
+    message:
+        "Fetching {params.dataset}"
+    shell:
+        "maml download {params.dataset} {output}"
+        " --config results/$RUN/config.yaml 2>&1 | tee -ia {log} >&2"
+
+
+rule prepare:
+    """Turn a data set's files into one array."""
+    input:
+        raw="data/raw/{slug}",
+    output:
+        "data/processed/{slug}/images.npy",
+        "data/processed/{slug}/dataset.json",
+    log:
+        "logs/data/prepare-{slug}.log",
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        dataset=lambda wildcards: SLUGS[wildcards.slug],
+        folder=subpath(output[0], parent=True),
+        settings=lambda wildcards: settings.datasets[SLUGS[wildcards.slug]].model_dump(),
+        code=code_digest("maml.data.prepare"),
+    message:
+        "Preparing {params.dataset}"
+    shell:
+        "maml prepare {params.dataset} {input.raw} {params.folder}"
+        " --config results/$RUN/config.yaml 2>&1 | tee -ia {log} >&2"
+
+
+rule preview:
+    """Draw a few sampled tasks, support and query, with class names."""
+    input:
+        prepared,
+    output:
+        report(
+            "results/{run}/tasks/{dataset}.png",
+            caption="../report/tasks.rst",
+            category="Tasks",
+        ),
+    log:
+        "logs/{run}/preview-{dataset}.log",
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        data=subpath(input[0], parent=True),
+        experiment=shown,
+        settings=lambda wildcards: settings.experiment(shown(wildcards)).model_dump(),
+        code=code_digest("maml.preview"),
+    message:
+        "Drawing sampled tasks of {wildcards.dataset}"
+    shell:
+        "maml preview {params.experiment} {params.data} {output}"
+        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"

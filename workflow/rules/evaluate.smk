@@ -1,0 +1,39 @@
+"""This part of the workflow adapts each trained network to the meta-test tasks.
+
+INPUTS
+    data/processed/{slug}/                  a prepared data set
+    best.safetensors, last.safetensors, training.json
+                                            in results/{run}/runs/{experiment}/{method}/seed-{seed}/
+
+OUTPUT
+    evaluation.csv                          beside them; a row a checkpoint, task and inner step
+"""
+
+
+rule evaluate:
+    """Adapt a trained network to every meta-test task and record its accuracy."""
+    input:
+        prepared,
+        "results/{run}/runs/{experiment}/{method}/seed-{seed}/best.safetensors",
+        "results/{run}/runs/{experiment}/{method}/seed-{seed}/last.safetensors",
+        "results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json",
+    output:
+        "results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv",
+    log:
+        "logs/{run}/evaluate/{experiment}/{method}/seed-{seed}.log",
+    threads: settings.runtime.threads
+    resources:
+        gpu=GPU,
+        mem_mb=4000,
+        runtime=240,
+    params:
+        data=subpath(input[0], parent=True),
+        folder=subpath(output[0], parent=True),
+        settings=lambda wildcards: job(wildcards).evaluation_settings(),
+        code=code_digest("maml.evaluate"),
+    message:
+        "Evaluating {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
+    shell:
+        "maml evaluate {wildcards.experiment} {wildcards.method} {wildcards.seed}"
+        " {params.data} {params.folder}"
+        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"

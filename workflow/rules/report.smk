@@ -1,0 +1,100 @@
+"""This part of the workflow sets the results beside the paper's.
+
+INPUTS, in results/{run}/runs/{experiment}/{method}/seed-{seed}/
+    evaluation.csv, curve.csv, training.json
+
+OUTPUTS
+    results/{run}/tables/       Table 1, the cost of each training, best and last checkpoint
+    results/{run}/figures/      learning curves, accuracy by inner step, and two comparisons
+"""
+
+
+rule tables:
+    """Render Table 1 beside the paper's from the evaluations."""
+    input:
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
+        paper="src/maml/analysis/paper_table1.csv",
+    output:
+        report(
+            "results/{run}/tables/table1.html",
+            caption="../report/table1.rst",
+            category="Tables",
+        ),
+        report(
+            "results/{run}/tables/cost.html",
+            caption="../report/cost.rst",
+            category="Tables",
+        ),
+        report(
+            "results/{run}/tables/checkpoints.html",
+            caption="../report/checkpoints.rst",
+            category="Tables",
+        ),
+        "results/{run}/tables/table1.md",
+        "results/{run}/tables/table1.csv",
+        "results/{run}/tables/table1.tex",
+        "results/{run}/tables/cost.md",
+        "results/{run}/tables/cost.csv",
+        "results/{run}/tables/checkpoints.md",
+        "results/{run}/tables/checkpoints.csv",
+        "results/{run}/tables/accuracy.json",
+    log:
+        "logs/{run}/tables.log",
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=summary_settings(),
+        code=code_digest("maml.analysis.tables"),
+    message:
+        "Rendering the tables"
+    shell:
+        "maml tables results/{wildcards.run}/runs results/{wildcards.run}/tables"
+        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+
+
+rule figures:
+    """Render the figures from the evaluations and learning curves."""
+    input:
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/curve.csv"),
+        paper="src/maml/analysis/paper_table1.csv",
+    output:
+        report(
+            "results/{run}/figures/learning-curves.svg",
+            caption="../report/learning-curves.rst",
+            category="Figures",
+        ),
+        report(
+            "results/{run}/figures/accuracy-by-step.svg",
+            caption="../report/accuracy-by-step.rst",
+            category="Figures",
+        ),
+        report(
+            "results/{run}/figures/paper-comparison.svg",
+            caption="../report/paper-comparison.rst",
+            category="Figures",
+        ),
+        report(
+            "results/{run}/figures/first-order-difference.svg",
+            caption="../report/first-order-difference.rst",
+            category="Figures",
+        ),
+        "results/{run}/figures/learning-curves.png",
+        "results/{run}/figures/accuracy-by-step.png",
+        "results/{run}/figures/paper-comparison.png",
+        "results/{run}/figures/first-order-difference.png",
+    log:
+        "logs/{run}/figures.log",
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=summary_settings(),
+        code=code_digest("maml.analysis.figures"),
+    message:
+        "Rendering the figures"
+    shell:
+        "maml figures results/{wildcards.run}/runs results/{wildcards.run}/figures"
+        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
