@@ -101,7 +101,7 @@ def test_choose_with_gpus(gpus, setting, device):
 def test_choose_without_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert devices.choose("auto") == devices.choose("cpu") == torch.device("cpu")
-    with pytest.raises(UserError, match="runtime.device is cuda, but no GPU is visible"):
+    with pytest.raises(UserError, match=r"runtime\.device is cuda, but no GPU is visible"):
         devices.choose("cuda")
 
 

@@ -113,6 +113,20 @@ def evaluate(
     evaluate(configuration.read(config).job(experiment, method, seed), data, folder)
 
 
+@app.command(name="import-weights")
+def import_weights(
+    experiment: Experiment,
+    archive: Annotated[Path, typer.Argument(help="A .npz with arrays named as the authors'.")],
+    out: Annotated[Path, typer.Argument(help="The folder to make; `maml evaluate` takes it.")],
+    iteration: Annotated[int, typer.Option(help="At which iteration they were saved.")] = 59_000,
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Take over the weights that the paper's authors published."""
+    from maml.published import place
+
+    place(archive, configuration.read(config).job(experiment, "maml", 0), iteration, out)
+
+
 @app.command()
 def tables(
     runs: Annotated[Path, typer.Argument(help="results/<run>/runs")],
