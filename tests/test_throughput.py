@@ -14,15 +14,15 @@ STEP = 0.3
 FORWARD = 0.1
 
 
-@pytest.fixture
-def smoke(tmp_path, monkeypatch):
-    """The preset of tiny networks, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def smoke():
+    """The preset of tiny networks."""
     return config.read([ROOT / "config.yaml", ROOT / "workflow" / "presets" / "smoke.yaml"])
 
 
 @pytest.fixture
-def job(smoke):
+def job(smoke, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     return smoke.job("omniglot-5way-1shot", "maml", 0)
 
 
