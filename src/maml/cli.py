@@ -12,6 +12,7 @@ import typer
 
 from maml import config as configuration
 from maml.errors import UserError
+from maml.stopping import leave_when_asked
 
 app = typer.Typer(
     help=__doc__.splitlines()[0],
@@ -195,6 +196,7 @@ def _dataset(settings: configuration.Config, name: str) -> configuration.Dataset
 
 def main() -> None:
     """Run the command; a mistake that the user can mend is one line, without a traceback."""
+    leave_when_asked()
     try:
         app()
     except UserError as error:
