@@ -1,16 +1,12 @@
 """What of a job is left to compute, for every way in which it can stand."""
 
 import json
-import os
-import socket
-import time
-from dataclasses import asdict
 
 import pytest
 
 from maml import paths
+from maml.checkpoint import location
 from maml.codedigest import code_digest
-from maml.progress import Heartbeat
 from maml.remaining import Remaining, remaining, whole
 
 NOTHING = Remaining(0, 0, 0)
@@ -49,23 +45,19 @@ def evaluate(job, **changes):
     (folder(job) / "evaluation.csv").write_text(lines)
 
 
-def beat(job, state, done, stage="training"):
-    content = Heartbeat(
-        state=state,
-        stage=stage,
-        done=done,
-        total=60_000,
-        loss=None,
-        accuracy=None,
-        eta_seconds=None,
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        updated=time.time(),
-        reason=None,
-    )
-    path = paths.heartbeat(job.run, job.experiment, job.method, job.seed)
+def stop(job, iteration, **changes):
+    """Leave a checkpoint, as an interrupted training does."""
+    inputs = {
+        "settings": job.training_settings(),
+        "code": CODE["maml.train"],
+        "data": "",
+        **changes,
+    }
+    path = location(job, f"at-{iteration}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(content)))
+    path.write_bytes(
+        json.dumps({"iteration": iteration, "inputs": inputs}).encode() + b"\n\x80weights"
+    )
 
 
 def changed(job, **settings):
@@ -94,16 +86,16 @@ def test_the_evaluation_of_a_trained_job(job):
     assert remaining(job) == Remaining(0, 0, 2 * 600)
 
 
-@pytest.mark.parametrize("state", ["interrupted", "failed", "training"])
-def test_the_rest_of_an_interrupted_training(job, state):
-    beat(job, state, 30_499)
-    assert remaining(job) == Remaining(30_000, 30 * 600, 2 * 600)
+def test_the_rest_of_an_interrupted_training(job):
+    stop(job, 30_499)
+    assert remaining(job) == Remaining(29_501, 30 * 600, 2 * 600)
 
 
-def test_an_interrupted_evaluation_starts_again(job):
-    train(job)
-    beat(job, "interrupted", 300, stage="evaluating")
-    assert remaining(job) == Remaining(0, 0, 2 * 600)
+def test_all_of_a_training_that_its_checkpoint_does_not_fit(job):
+    stop(job, 30_000, code="older")
+    stop(job, 20_000, settings={})
+    location(job, "damaged").write_bytes(b"\x80")
+    assert remaining(job) == whole(job)
 
 
 @pytest.mark.parametrize("changes", [{"code": "older"}, {"settings": {}}, {"settings": None}])

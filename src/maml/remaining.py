@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from maml import paths
+from maml.checkpoint import location
 from maml.codedigest import code_digest
 from maml.config import Job
 from maml.evaluate import CHECKPOINTS
-from maml.status import status_of
 
 
 @dataclass(frozen=True)
@@ -64,28 +64,30 @@ def _from_iteration(job: Job, done: int) -> Remaining:
 
 
 def _resumed(job: Job) -> int:
-    """Return the iteration from which an unfinished training goes on, by its last word."""
-    status = status_of(job)
-    if status.beat is None or status.beat.stage != "training" or status.state == "trained":
-        return 0
-    every = job.runtime.checkpoint_every
-    return min(status.beat.done, job.settings.iterations) // every * every
+    """Return the iteration from which an unfinished training goes on: its checkpoint's."""
+    reached = [0]
+    for path in location(job, "").parent.glob("*.checkpoint"):
+        head = _read(path)
+        if _fits(head.get("inputs"), job.training_settings(), "maml.train"):
+            reached.append(int(head.get("iteration", 0)))
+    return min(max(reached), job.settings.iterations)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a record, or the one in the first line of an evaluation; empty if there is none."""
+    """Return a record, or the one in the first line of another file; empty if there is none."""
     try:
-        text = path.read_text(encoding="utf-8")
-        head = text.partition("\n")[0].removeprefix("# ") if path.suffix == ".csv" else text
-        record = json.loads(head)
+        with path.open("rb") as file:
+            content = file.read() if path.suffix == ".json" else file.readline()
+        record = json.loads(content.removeprefix(b"# "))
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
 
 
-def _fits(record: dict[str, Any], settings: dict[str, Any], module: str) -> bool:
-    now = json.loads(json.dumps(settings))
-    return record.get("settings") == now and record.get("code") == _code(module)
+def _fits(record: Any, settings: dict[str, Any], module: str) -> bool:
+    """Tell whether a record names these settings and the code of today."""
+    now = {"settings": json.loads(json.dumps(settings)), "code": _code(module)}
+    return isinstance(record, dict) and all(record.get(key) == now[key] for key in now)
 
 
 @cache
