@@ -153,11 +153,16 @@ def figures(
 
 
 @app.command()
-def plan(config: ConfigFiles = DEFAULT) -> None:
+def plan(
+    config: ConfigFiles = DEFAULT,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="CPU cores that the run may use; all by default.")
+    ] = None,
+) -> None:
     """Print what a run would compute, on what, and how long it would take."""
     from maml.plan import print_plan
 
-    print_plan(configuration.read(config))
+    print_plan(configuration.read(config), cores)
 
 
 @app.command()

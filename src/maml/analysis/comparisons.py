@@ -41,7 +41,8 @@ def paper_comparison(config: Config, results: Sequence[Result]) -> Figure:
         notes=[
             "Meta-test accuracy, ours the mean over seeds. Bar: 95 % interval over the test tasks "
             "of one training, the kind that the paper prints. It does not know how much another "
-            "training would differ; the single seeds show that.",
+            "training would differ"
+            + ("; the single seeds show that." if len(config.select.seeds) > 1 else "."),
             *_not_in_paper(config, cells),
             *style.shortenings(config),
             *style.divergences(config, results),
@@ -61,6 +62,8 @@ def paper_comparison(config: Config, results: Sequence[Result]) -> Figure:
             if found.seeds:
                 _dot(panel, found.mean, place - apart, found.ci95_tasks_one_seed, looks)
                 _seeds(panel, 100 * accuracies(cell.results).mean(), place - apart, looks)
+            else:
+                _say_diverged(panel, place - apart, looks)
             if printed := _printed(config, cell):
                 mean, half_width = printed
                 hollow = looks | {"markerfacecolor": "white", "linewidth": 1, "capsize": 2.5}
@@ -104,11 +107,13 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
     _divide(right, len(names))
     for (experiment, method), cell in cells.items():
         found = cell.estimate()
+        place = list(names).index(experiment) + _offset(config, method)
+        looks = _looks(config, method)
         if found.seeds:
-            place = list(names).index(experiment) + _offset(config, method)
-            looks = _looks(config, method)
             _dot(left, found.mean, place, found.ci95_tasks, looks)
             _seeds(left, 100 * accuracies(cell.results).mean(), place, looks)
+        else:
+            _say_diverged(left, place, looks)
     right.tick_params(labelleft=False)
     if without is None or not full:
         lacking = "without" if without is None else "with"
@@ -188,7 +193,7 @@ def _not_in_paper(config: Config, cells: Sequence[Cell]) -> list[str]:
     """Return a note if the paper lacks some of what was run."""
     if all(_printed(config, cell) for cell in cells):
         return []
-    return ["Without a dot of the paper's: the paper does not print it."]
+    return ["No hollow dot: the paper does not report it."]
 
 
 def _marked(config: Config, experiment: str, name: str) -> str:
@@ -238,6 +243,18 @@ def _seeds(panel: Axes, means: Sequence[float], place: float, looks: dict) -> No
     if len(means) > 1:
         where = np.full(len(means), place)
         panel.plot(means, where, "|", markersize=9, color=looks["color"], zorder=2)
+
+
+def _say_diverged(panel: Axes, place: float, looks: dict) -> None:
+    panel.text(
+        0.02,
+        place,
+        "diverged",
+        transform=panel.get_yaxis_transform(),
+        va="center",
+        fontsize=8,
+        color=looks["color"],
+    )
 
 
 def _seeds_handle(config: Config) -> list[Line2D]:

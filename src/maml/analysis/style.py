@@ -12,6 +12,7 @@ import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
@@ -22,9 +23,10 @@ from maml.files import atomic_file
 GREY = "0.35"
 MARKERS = "osD^vPX"
 DATASETS = {"omniglot": "Omniglot", "miniimagenet": "mini-ImageNet"}
-HEADER = 0.9  # inches above the panels: title, run, legend
+HEADER = 0.7  # inches above the panels: title and run
 LINE = 0.15  # inches of a line of notes
 LETTERS = 17  # letters of a note on an inch
+ENTRIES = 0.22  # inches of a line of the legend
 
 
 @contextmanager
@@ -167,27 +169,48 @@ def page(
         for line in textwrap.wrap(note, int(width * LETTERS), break_long_words=False)
     ]
     footer = LINE * (len(lines) + 1)
-    figure = Figure(figsize=(width, HEADER + height + footer), layout="constrained")
+    entries = list(_wrapped(legend, width))
+    header = HEADER + ENTRIES * len(entries)
+    figure = Figure(figsize=(width, header + height + footer), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.08)
-    head, body, foot = figure.subfigures(3, 1, height_ratios=[HEADER, height, footer])
+    head, body, foot = figure.subfigures(3, 1, height_ratios=[header, height, footer])
     left = 0.1 / width
-    head.text(left, 1 - 0.1 / HEADER, title, va="top", fontsize=12, fontweight="bold")
-    head.text(left, 1 - 0.36 / HEADER, _run(config), va="top", fontsize=9, color=GREY)
-    head.legend(
-        handles=legend,
-        loc="upper left",
-        bbox_to_anchor=(left, 1 - 0.6 / HEADER),
-        ncols=len(legend),
-        frameon=False,
-        borderaxespad=0,
-        borderpad=0,
-        handlelength=2.2,
-        columnspacing=1.5,
-    )
+    head.text(left, 1 - 0.1 / header, title, va="top", fontsize=12, fontweight="bold")
+    head.text(left, 1 - 0.36 / header, _run(config), va="top", fontsize=9, color=GREY)
+    for number, handles in enumerate(entries):
+        line = Legend(
+            head,
+            handles=handles,
+            labels=[handle.get_label() for handle in handles],
+            loc="upper left",
+            bbox_to_anchor=(left, 1 - (0.6 + ENTRIES * number) / header),
+            bbox_transform=head.transSubfigure,
+            ncols=len(handles),
+            frameon=False,
+            borderaxespad=0,
+            borderpad=0,
+            handlelength=2.2,
+            columnspacing=1.5,
+        )
+        head.add_artist(line)
     foot.text(
         left, 1 - 0.05 / footer, "\n".join(lines), va="top", fontsize=8, color=GREY, linespacing=1.3
     )
     return figure, body
+
+
+def _wrapped(legend: Sequence[Artist], width: float) -> Iterator[list[Artist]]:
+    """Yield the entries of each line of the legend."""
+    line: list[Artist] = []
+    used = 0.0
+    for handle in legend:
+        needed = 0.6 + len(handle.get_label()) / 15.5  # inches
+        if line and used + needed > width:
+            yield line
+            line, used = [], 0.0
+        line.append(handle)
+        used += needed
+    yield line
 
 
 def percent(axis: Any) -> None:
