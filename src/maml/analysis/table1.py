@@ -18,7 +18,8 @@ NETWORKS = {"conv": "convolutional", "mlp": "fully connected"}
 CAPTION = (
     "Meta-test accuracy in percent. The paper's rows are as printed, with the source that it names."
     " Ours are the mean over {seeds}; ± is the paper's 95 % interval over test tasks, 1.96·std/√n,"
-    " where each task's accuracy is averaged over seeds first, as all seeds meet the same tasks;"
+    " where each task's accuracy is averaged over seeds first, as all seeds meet the same tasks"
+    " (table1.csv has a single seed's, too);"
     " [±] is the 95 % interval of the mean over seeds (Student's t). The paper trained once."
     " {not_run} is no number: not run, or not in the paper. Run: {run}; protocol: {protocol}."
 )
