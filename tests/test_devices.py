@@ -54,6 +54,7 @@ def runtime(device, jobs_per_gpu=1):
         threads=1,
         jobs_per_gpu=jobs_per_gpu,
         checkpoint_every=1,
+        checkpoint_minutes=1.0,
         task_chunk=1,
     )
 

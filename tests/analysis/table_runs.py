@@ -72,6 +72,21 @@ def write_one(job: Job, runs: Path, outcome: str = "finished", **changes: object
     return folder
 
 
+def cells(page: str, section: str = "") -> dict[tuple[str, str], list[str]]:
+    """Return the rows of a table in a Markdown page: its first two cells → the others."""
+    _, _, after = page.partition(f"## {section}\n" if section else "\n")
+    lines = [line for line in after.split("\n#")[0].splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    found = {(row[0], row[1]): row[2:] for row in [rows[0], *rows[2:]]}
+    assert len(found) == len(rows) - 1  # no row stands twice
+    return found
+
+
+def notes(page: str) -> list[str]:
+    """Return the sentences below the tables of a Markdown page."""
+    return [line.removeprefix("- ") for line in page.splitlines() if line.startswith("- ")]
+
+
 def accuracies(job: Job) -> pd.DataFrame:
     settings = job.settings
     rows = pd.MultiIndex.from_product(
