@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -41,5 +42,20 @@ def random_batch():
         support = part(experiment.shots)
         query = part(queries or experiment.train_queries)
         return Batch(*support, *query)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def drawn() -> Callable[[str, str, int], config.Job]:
+    """Make a tiny job on drawn images: (experiment, method, seed) → Job."""
+    preset = config.read([ROOT / "config.yaml", ROOT / "workflow" / "presets" / "smoke.yaml"])
+
+    def make(experiment: str, method: str, seed: int) -> config.Job:
+        job = preset.job(experiment, method, seed)
+        changes = {"iterations": 10, "validate_every": 4}
+        runtime = job.runtime.model_copy(update={"checkpoint_every": 2, "device": "cpu"})
+        settings = job.settings.model_copy(update=changes)
+        return job.model_copy(update={"settings": settings, "runtime": runtime})
 
     return make

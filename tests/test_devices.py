@@ -54,6 +54,7 @@ def runtime(device, jobs_per_gpu=1):
         threads=1,
         jobs_per_gpu=jobs_per_gpu,
         checkpoint_every=1,
+        checkpoint_minutes=1.0,
         task_chunk=1,
     )
 
@@ -101,7 +102,7 @@ def test_choose_with_gpus(gpus, setting, device):
 def test_choose_without_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert devices.choose("auto") == devices.choose("cpu") == torch.device("cpu")
-    with pytest.raises(UserError, match="runtime.device is cuda, but no GPU is visible"):
+    with pytest.raises(UserError, match=r"runtime\.device is cuda, but no GPU is visible"):
         devices.choose("cuda")
 
 

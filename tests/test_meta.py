@@ -4,6 +4,7 @@ import reference
 import torch
 from helpers import ROOT
 
+from maml import published
 from maml.episodes import Batch
 from maml.meta import meta_gradient, meta_loss_scale
 from maml.networks import initialise
@@ -137,15 +138,13 @@ def golden(case, experiment, network, dataset):
         return torch.from_numpy(arrays[name]).long()
 
     def parameters(prefix):
-        named = {}
-        for layer in range(1, 5):
-            weight = arrays[f"{prefix}/w_conv{layer}"].transpose(3, 2, 0, 1)
-            named[f"conv{layer}.weight"] = weight
-            named[f"conv{layer}.bias"] = arrays[f"{prefix}/w_b{layer}"]
-            named[f"norm{layer}.offset"] = arrays[f"{prefix}/beta_{layer - 1}"]
-        named["head.weight"] = arrays[f"{prefix}/w_w5"].T
-        named["head.bias"] = arrays[f"{prefix}/w_b5"]
-        return {name: torch.from_numpy(value.copy()).double() for name, value in named.items()}
+        named = {
+            name.removeprefix(f"{prefix}/"): arrays[name]
+            for name in arrays.files
+            if name.startswith(f"{prefix}/")
+        }
+        theta = published.parameters(network, named)
+        return {name: value.double() for name, value in theta.items()}
 
     batch = Batch(
         images("support_images"),

@@ -12,6 +12,7 @@ import typer
 
 from maml import config as configuration
 from maml.errors import UserError
+from maml.stopping import leave_when_asked
 
 app = typer.Typer(
     help=__doc__.splitlines()[0],
@@ -113,6 +114,20 @@ def evaluate(
     evaluate(configuration.read(config).job(experiment, method, seed), data, folder)
 
 
+@app.command(name="import-weights")
+def import_weights(
+    experiment: Experiment,
+    archive: Annotated[Path, typer.Argument(help="A .npz with arrays named as the authors'.")],
+    out: Annotated[Path, typer.Argument(help="The folder to make; `maml evaluate` takes it.")],
+    iteration: Annotated[int, typer.Option(help="At which iteration they were saved.")] = 59_000,
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Take over the weights that the paper's authors published."""
+    from maml.published import place
+
+    place(archive, configuration.read(config).job(experiment, "maml", 0), iteration, out)
+
+
 @app.command()
 def tables(
     runs: Annotated[Path, typer.Argument(help="results/<run>/runs")],
@@ -138,11 +153,16 @@ def figures(
 
 
 @app.command()
-def plan(config: ConfigFiles = DEFAULT) -> None:
+def plan(
+    config: ConfigFiles = DEFAULT,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="CPU cores that the run may use; all by default.")
+    ] = None,
+) -> None:
     """Print what a run would compute, on what, and how long it would take."""
     from maml.plan import print_plan
 
-    print_plan(configuration.read(config))
+    print_plan(configuration.read(config), cores)
 
 
 @app.command()
@@ -176,6 +196,7 @@ def _dataset(settings: configuration.Config, name: str) -> configuration.Dataset
 
 def main() -> None:
     """Run the command; a mistake that the user can mend is one line, without a traceback."""
+    leave_when_asked()
     try:
         app()
     except UserError as error:

@@ -16,9 +16,20 @@ from maml.errors import UserError
 PACKAGE = Path(__file__).parent
 
 # What the configuration says enters a job's parameters by value, so that a new key, a better
-# description or message does not retrain. The others only name places and show progress.
+# description or message does not retrain. The others only name and guard places, put files there
+# and show progress.
 LEFT_OUT = frozenset(
-    {"maml", "maml.config", "maml.errors", "maml.paths", "maml.progress", "maml.codedigest"}
+    {
+        "maml",
+        "maml.codedigest",
+        "maml.config",
+        "maml.errors",
+        "maml.files",
+        "maml.locks",
+        "maml.paths",
+        "maml.progress",
+        "maml.stopping",
+    }
 )
 
 

@@ -211,7 +211,11 @@ class Runtime(Strict):
     threads: int = Field(ge=1, description="CPU threads of a training or evaluation job.")
     jobs_per_gpu: int = Field(ge=1, description="Jobs that share a GPU at the same time.")
     checkpoint_every: int = Field(
-        ge=1, description="Iterations between two checkpoints from which a job can resume."
+        ge=1, description="Iterations between two checkpoints from which a training can resume."
+    )
+    checkpoint_minutes: float = Field(
+        gt=0,
+        description="Minutes after which a checkpoint is written, wherever the training stands.",
     )
     task_chunk: int = Field(
         ge=1, description="Tasks that evaluation adapts at the same time; bounds its memory."

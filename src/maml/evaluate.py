@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from maml import devices, provenance, weights
+from maml import checkpoint, devices, locks, provenance, weights
 from maml.codedigest import code_digest
 from maml.config import Job
-from maml.files import atomic_file
+from maml.files import atomic_file, remove_unfinished
 from maml.measure import Measured, measure_all
 from maml.progress import Progress
 from maml.session import Session, session
@@ -26,8 +26,15 @@ CHECKPOINTS = ("best", "last")
 def evaluate(job: Job, data_folder: Path, folder: Path) -> None:
     """Evaluate the weights in ``folder`` and place evaluation.csv beside them.
 
-    A training that diverged has no rows; the first line says so.
+    A training that diverged has no rows; the first line says so. Once the weights are evaluated,
+    the checkpoint of their training is removed: nothing will ask for it again.
     """
+    with locks.held(folder):
+        remove_unfinished(folder / "evaluation.csv")
+        _evaluate(job, data_folder, folder)
+
+
+def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
     trained = {name: weights.load(folder / f"{name}.safetensors") for name in CHECKPOINTS}
     training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     rounds = len(CHECKPOINTS) * job.settings.test_tasks
@@ -63,6 +70,8 @@ def evaluate(job: Job, data_folder: Path, folder: Path) -> None:
             "settings": {**job.training_settings(), **job.evaluation_settings()},
         }
         _write(folder / "evaluation.csv", origin, tables)
+    if training["outcome"] == "finished" and "identity" in training:
+        checkpoint.remove(job, training["identity"])
 
 
 def evaluate_weights(here: Session, trained: weights.Trained) -> Iterator[Measured]:
@@ -103,6 +112,7 @@ def _rows(name: str, measured: Measured, first: int, job: Job) -> pd.DataFrame:
 def _write(path: Path, origin: dict[str, Any], tables: list[pd.DataFrame]) -> None:
     columns = ["checkpoint", "queries", "task", "step", "accuracy", "loss"]
     rows = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
+    rows = rows.sort_values(columns[:4], kind="stable")  # whatever was measured at the same time
     with atomic_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         file.write(f"# {json.dumps(origin)}\n")
         rows.to_csv(file, index=False, columns=columns, float_format="%.6g", lineterminator="\n")

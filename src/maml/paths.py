@@ -6,7 +6,7 @@ RAW = Path("data/raw")
 PROCESSED = Path("data/processed")
 RESULTS = Path("results")
 CHECKPOINTS = Path("checkpoints")  # outside of results: no rule declares them, so none removes them
-STATE = Path(".maml")  # heartbeats of jobs, leases of GPUs, measured throughput
+STATE = Path(".maml")  # heartbeats and locks of jobs, leases of GPUs, measured throughput
 
 
 def run_folder(run: str, experiment: str, method: str, seed: int) -> Path:

@@ -157,7 +157,9 @@ class Progress:
             self._bar.console.print(f"{self._name}: {line}", highlight=False, markup=False)
         else:
             stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-            print(f"{stamp} {self._name}: {line}", file=sys.stderr, flush=True)
+            # A closed terminal, or a full disk under the log, must not end it either.
+            with suppress(OSError):
+                print(f"{stamp} {self._name}: {line}", file=sys.stderr, flush=True)
 
     def _due(self, what: str, now: float) -> bool:
         every = {"bar": BAR_SECONDS, "heartbeat": HEARTBEAT_SECONDS, "line": LINE_SECONDS}[what]
@@ -208,7 +210,7 @@ class Progress:
             reason=reason,
         )
         # A full disk must not end a training of hours for the sake of its heartbeat.
-        with suppress(OSError), atomic_file(self._heartbeat) as file:
+        with suppress(OSError, UserError), atomic_file(self._heartbeat, sync=False) as file:
             file.write_text(json.dumps(asdict(beat)), encoding="utf-8")
 
 

@@ -8,160 +8,137 @@ same bits.
 import json
 import math
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from maml import checkpoint, devices, provenance, weights
+from maml import devices, locks, provenance, weights
+from maml.checkpoint import Checkpoint
 from maml.codedigest import code_digest
 from maml.config import Job
 from maml.episodes import gather, training_batch
-from maml.files import atomic_file
+from maml.files import atomic_file, remove_unfinished
 from maml.measure import measure_all
 from maml.meta import meta_gradient
-from maml.networks import Parameters, initialise
-from maml.optimizer import MetaOptimizer
 from maml.progress import Progress
 from maml.session import Session, session
+from maml.stopping import Stop
+from maml.training_state import State
 
 REPORT_EVERY = 10  # iterations between two looks at the loss, each of which waits for the device
+OUTPUTS = ("best.safetensors", "last.safetensors", "curve.csv", "training.json")
 
 
 def train(job: Job, data_folder: Path, out: Path) -> None:
-    """Meta-train ``job`` and place best.safetensors, last.safetensors, curve.csv, training.json."""
+    """Meta-train ``job`` and place best.safetensors, last.safetensors, curve.csv, training.json.
+
+    The checkpoint stays until the weights are evaluated: a workflow that is killed before it has
+    noted that this job is done removes its outputs and asks for them again.
+    """
     total = job.settings.iterations
-    with session(job, data_folder) as here, Progress(job, "training", total) as progress:
+    with (
+        locks.held(out),
+        session(job, data_folder) as here,
+        Progress(job, "training", total) as progress,
+    ):
         origin = {
             "code": code_digest("maml.train"),
             "data": here.data.digest,
             "device": devices.describe(here.device),
             "versions": provenance.versions(),
         }
-        state = _State(here)
-        where = checkpoint.location(
-            provenance.digest_of([job.training_settings(), here.device.type, origin])
-        )
-        if saved := checkpoint.load(where, here.device):
-            state.restore(saved)
-            progress.say(f"resumed at iteration {state.iteration:,} of {total:,}")
-        _run(here, state, progress, where)
-        _place(here, state, origin, out)
-        where.unlink(missing_ok=True)
+        checkpoint = Checkpoint(job, {"settings": job.training_settings(), **origin})
+        with locks.held(checkpoint.path):
+            for path in (checkpoint.path, *(out / name for name in OUTPUTS)):
+                remove_unfinished(path)
+            state = State(here)
+            _resume(here, state, checkpoint, progress)
+            with Stop() as stop:
+                try:
+                    _run(here, state, checkpoint, progress, stop)
+                    stop.check()
+                except SystemExit:
+                    _save(state, checkpoint)
+                    raise
+                _place(here, state, {"identity": checkpoint.identity, **origin}, out)
+                stop.check()
 
 
-@dataclass
-class _Best:
-    """The weights that were best in validation so far."""
-
-    accuracy: float = -1.0
-    iteration: int = 0
-    theta: Parameters = field(default_factory=dict)
-
-
-class _State:
-    """Everything that changes while training, and so everything that a checkpoint holds."""
-
-    def __init__(self, here: Session) -> None:
-        job = here.job
-        start = initialise(job.network, weights.image_shape(job), job.settings.ways, job.seed)
-        self.theta = {name: value.to(here.device, here.dtype) for name, value in start.items()}
-        self.optimizer = MetaOptimizer(self.theta, job.settings)
-        self.iteration = 0
-        self.outcome = "unfinished"
-        self.best = _Best()
-        self.curve: list[dict[str, float]] = []
-        self.since_row = torch.zeros(3, dtype=torch.float64)  # loss, accuracy, iterations
-        self.seconds = 0.0  # in all
-        self.validation_seconds = 0.0  # of these, in validation
-
-    def saved(self) -> dict[str, Any]:
-        """Return what :meth:`restore` needs."""
-        return {
-            "theta": self.theta,
-            "optimizer": self.optimizer.state(),
-            "iteration": self.iteration,
-            "best": vars(self.best),
-            "curve": self.curve,
-            "since_row": self.since_row,
-            "seconds": self.seconds,
-            "validation_seconds": self.validation_seconds,
-        }
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Continue from :meth:`saved`."""
-        for name, value in self.theta.items():
-            value.copy_(saved["theta"][name])
-        self.optimizer.restore(saved["optimizer"])
-        self.iteration = saved["iteration"]
-        self.best = _Best(**saved["best"])
-        self.curve = saved["curve"]
-        self.since_row = saved["since_row"].cpu()
-        self.seconds = saved["seconds"]
-        self.validation_seconds = saved["validation_seconds"]
+def _resume(here: Session, state: State, checkpoint: Checkpoint, progress: Progress) -> None:
+    """Continue from the checkpoint, if there is one; else say what differs from others."""
+    total = here.job.settings.iterations
+    saved = checkpoint.load(here.device)
+    if saved is None:
+        if changes := checkpoint.changes():
+            progress.say(f"starts afresh; {changes}")
+        return
+    try:
+        state.restore(saved)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise checkpoint.refused(" ".join(str(error).split())) from error
+    progress.say(f"resumed at iteration {state.iteration:,} of {total:,}")
+    progress.update(state.iteration)
 
 
-def _run(here: Session, state: _State, progress: Progress, where: Path) -> None:
+def _save(state: State, checkpoint: Checkpoint) -> None:
+    """Save, unless something is not finite: the checkpoint before is then the last good one."""
+    if saved := state.saved():
+        checkpoint.save(state.iteration, saved)
+
+
+def _run(
+    here: Session, state: State, checkpoint: Checkpoint, progress: Progress, stop: Stop
+) -> None:
     """Iterate from where ``state`` stands to the end, or to a loss that is not finite."""
     settings = here.job.settings
     tasks = here.space("train", settings.train_queries)
-    pending: list[Tensor] = []  # losses and accuracies that are still on the device
-    began = time.perf_counter() - state.seconds
-    while state.iteration < settings.iterations:
-        numbers, passes = training_batch(
-            state.iteration, settings.meta_batch_size, settings.training_tasks
-        )
-        batch = gather(
-            here.images, tasks.tasks(numbers, passes), shots=settings.shots, dtype=here.dtype
-        )
-        result = meta_gradient(here.job.network, here.job.gradient, settings, state.theta, batch)
-        state.optimizer.step(result.gradient)
-        pending.append(torch.stack([result.loss, result.accuracy]))
-        state.iteration += 1
+    while not state.finished:
+        if not state.row_is_due:  # it is, if a validation was interrupted
+            numbers, passes = training_batch(
+                state.iteration, settings.meta_batch_size, settings.training_tasks
+            )
+            batch = gather(
+                here.images, tasks.tasks(numbers, passes), shots=settings.shots, dtype=here.dtype
+            )
+            result = meta_gradient(
+                here.job.network, here.job.gradient, settings, state.theta, batch
+            )
+            state.optimizer.step(result.gradient)
+            state.count(result)
 
-        last = state.iteration == settings.iterations
-        validates = last or state.iteration % settings.validate_every == 0
-        saves = state.iteration % here.job.runtime.checkpoint_every == 0
-        if validates or saves or state.iteration % REPORT_EVERY == 0:
-            recent = torch.stack(pending).double().cpu()
-            pending.clear()
-            loss, accuracy = recent.mean(dim=0).tolist()
-            if not math.isfinite(loss):
-                first = state.iteration - len(recent) + 1
-                state.outcome = f"diverged between iterations {first:,} and {state.iteration:,}"
-                state.seconds = time.perf_counter() - began
-                progress.say(f"the loss is not finite: {state.outcome}")
+        saves = checkpoint.due(state.iteration)
+        if saves or state.row_is_due or state.iteration % REPORT_EVERY == 0:
+            state.look()
+            if state.wrong:
+                progress.say(_diagnosis(here.job, state, checkpoint))
                 return
-            state.since_row += torch.tensor([*recent.sum(dim=0).tolist(), len(recent)])
+            loss, accuracy = state.since_row[-REPORT_EVERY:].mean(dim=0).tolist()
             progress.update(state.iteration, loss=loss, accuracy=accuracy)
-        if validates:
-            validation_began = time.perf_counter()
-            _validate(here, state, validation_began - began)
-            state.validation_seconds += time.perf_counter() - validation_began
-        if saves and not last:
-            state.seconds = time.perf_counter() - began
-            checkpoint.save(where, state.saved())
-    state.seconds = time.perf_counter() - began
-    state.outcome = "finished"
+        if state.row_is_due:
+            with stop.at_once():
+                began = time.perf_counter()
+                row = _validate(here, state)
+            state.validation_seconds += time.perf_counter() - began
+            state.add_row(row)
+        if saves or state.finished:
+            _save(state, checkpoint)
+        stop.check()
 
 
-def _validate(here: Session, state: _State, seconds: float) -> None:
-    """Add a row to the learning curve; remember the weights if they are the best so far."""
+def _validate(here: Session, state: State) -> dict[str, float]:
+    """Return a row of the learning curve: training since the last one, and validation."""
     settings = here.job.settings
-    loss, accuracy, iterations = state.since_row.tolist()
+    loss, accuracy = state.since_row.mean(dim=0).tolist()
     row = {
         "iteration": state.iteration,
-        "train_loss": loss / iterations,
-        "train_accuracy": accuracy / iterations,
+        "train_loss": loss,
+        "train_accuracy": accuracy,
         "validation_loss": math.nan,
         "validation_accuracy": math.nan,
-        "seconds": seconds,
+        "seconds": state.seconds,
     }
-    state.since_row.zero_()
     if here.job.dataset.classes.val:
         measured = list(
             measure_all(
@@ -180,20 +157,38 @@ def _validate(here: Session, state: _State, seconds: float) -> None:
         )
         row["validation_loss"] = np.concatenate([m.loss[0, :, -1] for m in measured]).mean()
         row["validation_accuracy"] = np.concatenate([m.accuracy[0, :, -1] for m in measured]).mean()
-        if row["validation_accuracy"] > state.best.accuracy:
-            theta = {name: value.clone() for name, value in state.theta.items()}
-            state.best = _Best(float(row["validation_accuracy"]), state.iteration, theta)
-    state.curve.append({key: float(value) for key, value in row.items()})
+    return {key: float(value) for key, value in row.items()}
 
 
-def _place(here: Session, state: _State, origin: dict[str, Any], out: Path) -> None:
-    """Write the declared outputs."""
-    best = state.best if state.best.theta else _Best(math.nan, state.iteration, state.theta)
-    for name, theta, iteration in (
-        ("best", best.theta, best.iteration),
-        ("last", state.theta, state.iteration),
-    ):
-        weights.save(out / f"{name}.safetensors", theta, here.job, iteration=iteration, **origin)
+def _wrong(job: Job, state: State) -> dict[str, Any]:
+    """Return what is not finite, in which iteration, and which training tasks it saw."""
+    numbers, passes = training_batch(
+        state.wrong.iteration - 1, job.settings.meta_batch_size, job.settings.training_tasks
+    )
+    return {**vars(state.wrong), "tasks": numbers.tolist(), "passes": passes.tolist()}
+
+
+def _diagnosis(job: Job, state: State, checkpoint: Checkpoint) -> str:
+    wrong = _wrong(job, state)
+    kept = f"; the last good checkpoint is {checkpoint.path}" if checkpoint.path.exists() else ""
+    return (
+        f"diverged: the {wrong['what']} of iteration {wrong['iteration']:,} (seed {job.seed}, "
+        f"training tasks {', '.join(map(str, wrong['tasks']))}) is not finite; the last good "
+        f"weights are of iteration {state.last.iteration:,}{kept}"
+    )
+
+
+def _place(here: Session, state: State, origin: dict[str, Any], out: Path) -> None:
+    """Write the declared outputs; of a training that diverged, the last good weights."""
+    best = state.best if state.best.theta else state.last
+    for name, snapshot in (("best", best), ("last", state.last)):
+        weights.save(
+            out / f"{name}.safetensors",
+            snapshot.theta,
+            here.job,
+            iteration=snapshot.iteration,
+            **origin,
+        )
     columns = (
         "iteration",
         "train_loss",
@@ -205,14 +200,17 @@ def _place(here: Session, state: _State, origin: dict[str, Any], out: Path) -> N
     with atomic_file(out / "curve.csv") as unfinished:
         curve = pd.DataFrame(state.curve, columns=columns).astype({"iteration": int})
         curve.to_csv(unfinished, index=False)
+    iterations = state.wrong.iteration if state.wrong else state.iteration
     record = {
-        "outcome": state.outcome,
-        "iterations": state.iteration,
+        "outcome": f"diverged at iteration {iterations:,}" if state.wrong else "finished",
+        "iterations": iterations,
         "best_iteration": best.iteration,
         "seconds": state.seconds,
-        "seconds_per_iteration": (state.seconds - state.validation_seconds) / state.iteration,
+        "seconds_per_iteration": (state.seconds - state.validation_seconds) / iterations,
         **origin,
         "settings": here.job.training_settings(),
     }
+    if state.wrong:
+        record["wrong"] = _wrong(here.job, state)
     with atomic_file(out / "training.json") as unfinished:
         unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

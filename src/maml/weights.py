@@ -79,8 +79,9 @@ def save(path: Path, theta: Parameters, job: Job, **about: Any) -> None:
     # one entry: safetensors writes several in random order
     card = {"card": json.dumps({"job": job.model_dump(), **about}, sort_keys=True)}
     tensors = {name: value.detach().cpu().contiguous() for name, value in theta.items()}
+    content = safetensors.torch.save(tensors, metadata=card)
     with atomic_file(path) as unfinished:
-        safetensors.torch.save_file(tensors, unfinished, metadata=card)
+        unfinished.write_bytes(content)
 
 
 def load(path: str | Path) -> Trained:

@@ -1,0 +1,163 @@
+"""Everything that changes while training, and so everything that a checkpoint holds."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maml import weights
+from maml.meta import MetaGradient
+from maml.networks import Parameters, initialise
+from maml.optimizer import MetaOptimizer
+from maml.session import Session
+
+
+@dataclass
+class Snapshot:
+    """Weights as a row of the learning curve found them."""
+
+    iteration: int = 0
+    accuracy: float = -1.0  # in validation
+    theta: Parameters = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """Where a training stopped making sense."""
+
+    what: str  # is not finite: the loss, before the iteration's update, or the weights after it
+    iteration: int
+
+
+class State:
+    """One training in progress.
+
+    Attributes:
+        theta: θ, updated in place by ``optimizer``.
+        iteration: how many iterations are done.
+        best: the weights that were best in validation so far; none before the first one.
+        last: the weights at the last row of the curve, and before the first row the initial ones.
+        curve: the rows of the learning curve.
+        since_row: loss and accuracy of each iteration since the last row, float64
+            ``(iterations, 2)``; each of them, as sums would depend on when they were taken.
+        wrong: what is not finite, if anything.
+        validation_seconds: of all seconds, those in validation.
+    """
+
+    def __init__(self, here: Session) -> None:
+        job = here.job
+        start = initialise(job.network, weights.image_shape(job), job.settings.ways, job.seed)
+        self._settings = job.settings
+        self.theta = {name: value.to(here.device, here.dtype) for name, value in start.items()}
+        self.optimizer = MetaOptimizer(self.theta, job.settings)
+        self.iteration = 0
+        self.best = Snapshot()
+        self.last = Snapshot(theta=_copy(self.theta))
+        self.curve: list[dict[str, float]] = []
+        self.since_row = torch.empty(0, 2, dtype=torch.float64)
+        self.wrong: Wrong | None = None
+        self.validation_seconds = 0.0
+        self._on_device: list[Tensor] = []  # losses and accuracies that were not fetched yet
+        self._began = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """How long this training took so far, the parts that led to a checkpoint only."""
+        return time.perf_counter() - self._began
+
+    @property
+    def row_is_due(self) -> bool:
+        """Whether the learning curve gets a row before the next iteration."""
+        due = self.iteration % self._settings.validate_every == 0
+        ends = self.iteration == self._settings.iterations
+        return (due or ends) and bool(self._on_device or len(self.since_row))
+
+    @property
+    def finished(self) -> bool:
+        """Whether all iterations are done and the curve has its last row."""
+        return self.iteration == self._settings.iterations and not self.row_is_due
+
+    def count(self, result: MetaGradient) -> None:
+        """Note an iteration. Its loss stays on the device, which need not be waited for."""
+        self._on_device.append(torch.stack([result.loss, result.accuracy]))
+        self.iteration += 1
+
+    def look(self) -> None:
+        """Fetch the losses, and find what is not finite among them or among the weights.
+
+        The weights only count where a row is due, so that it does not matter when else one looks:
+        elsewhere the next iteration's loss shows what is wrong.
+        """
+        if self._on_device:
+            fetched = torch.stack(self._on_device).double().cpu()
+            self._on_device.clear()
+            self.since_row = torch.cat([self.since_row, fetched])
+            if not fetched[:, 0].isfinite().all():
+                first = int(fetched[:, 0].isfinite().logical_not().nonzero()[0])
+                self.wrong = Wrong("loss", self.iteration - len(fetched) + first + 1)
+        if self.wrong is None and self.row_is_due and not _finite(self.theta):
+            self.wrong = Wrong("weights", self.iteration)
+
+    def add_row(self, row: dict[str, float]) -> None:
+        """Add a row to the learning curve; remember the weights, and if they are the best so far.
+
+        Args:
+            row: with ``validation_accuracy``, NaN where nothing is validated.
+        """
+        self.curve.append(row)
+        self.last = Snapshot(self.iteration, row["validation_accuracy"], _copy(self.theta))
+        if self.last.accuracy > self.best.accuracy:
+            self.best = self.last
+        self.since_row = self.since_row[:0]
+
+    def saved(self) -> dict[str, Any] | None:
+        """Return what :meth:`restore` needs; None where there is nothing good to save."""
+        self.look()
+        if self.wrong or not _finite(self.theta):
+            return None
+        return {
+            "theta": self.theta,
+            "optimizer": self.optimizer.state(),
+            "iteration": self.iteration,
+            "best": vars(self.best),
+            "last": vars(self.last),
+            "curve": self.curve,
+            "since_row": self.since_row,
+            "seconds": self.seconds,
+            "validation_seconds": self.validation_seconds,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Continue from :meth:`saved`.
+
+        Raises:
+            ValueError: it is of another network, or holds weights that are not finite.
+        """
+        best, last = Snapshot(**saved["best"]), Snapshot(**saved["last"])
+        for theta in (saved["theta"], last.theta, best.theta or last.theta):
+            if _shapes(theta) != _shapes(self.theta):
+                raise ValueError("it is of another network")
+            if not _finite(theta):
+                raise ValueError("some of its weights are not finite")
+        for name, value in self.theta.items():
+            value.copy_(saved["theta"][name])
+        self.optimizer.restore(saved["optimizer"])
+        self.iteration, self.best, self.last = saved["iteration"], best, last
+        self.curve = saved["curve"]
+        self.since_row = saved["since_row"].cpu()
+        self.validation_seconds = saved["validation_seconds"]
+        self._began = time.perf_counter() - saved["seconds"]
+
+
+def _copy(theta: Parameters) -> Parameters:
+    return {name: value.clone() for name, value in theta.items()}
+
+
+def _finite(theta: Parameters) -> bool:
+    return all(bool(value.isfinite().all()) for value in theta.values())
+
+
+def _shapes(theta: Parameters) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in theta.items()}
