@@ -180,8 +180,8 @@ def _sum_of_patches(rows: Tensor, output: torch.Size, shape: torch.Size, stride:
     """Return images of ``shape`` whose pixels add up what the patches hold of each.
 
     Args:
-        rows: patches, ``(tasks, images * height * width, 9 * in)`` of an output of shape ``output``.
-        output: as above.
+        rows: patches, ``(tasks, images * height * width, 9 * in)``.
+        output: shape of the output that they belong to.
         shape: of the images.
         stride: in pixels.
     """

@@ -87,7 +87,7 @@ def _of_tasks(
     batch: Batch,
     tasks: int,
 ) -> tuple[Parameters, Tensor, Tensor]:
-    """Return some tasks' share of the meta-gradient of ``tasks``, and their losses and accuracies."""
+    """Return some tasks' share of the gradient of ``tasks``, their losses and accuracies."""
     f = network_of(network, method)
     phi = replicate(theta, len(batch.support_labels))
     for _ in range(experiment.inner_steps):

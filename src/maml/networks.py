@@ -46,6 +46,14 @@ def parameter_shapes(
     return shapes
 
 
+def largest_layer(network: Network, image_size: int) -> int:
+    """Return the most values that a hidden layer has for one image."""
+    if network.kind == "mlp":
+        return max(network.widths)
+    side = image_size if network.downsampling == "max-pool" else -(-image_size // 2)
+    return network.widths[0] * side**2
+
+
 def initialise(
     network: Network, image_shape: tuple[int, int, int], ways: int, seed: int
 ) -> Parameters:
