@@ -28,7 +28,7 @@ def paper_comparison(config: Config, results: Sequence[Result]) -> Figure:
         groups.setdefault(config.experiment(experiment).dataset, []).append(experiment)
     rows = [len(group) for group in groups.values()]
     dot = {"marker": "o", "markersize": 6, "color": style.GREY}
-    figure, body = style.page(
+    figure = style.page(
         config,
         "Our accuracies beside the paper's",
         size=(WIDTH, sum(_height(count) for count in rows)),
@@ -48,7 +48,7 @@ def paper_comparison(config: Config, results: Sequence[Result]) -> Figure:
             *style.divergences(config, results),
         ],
     )
-    panels = body.subplots(len(groups), 1, squeeze=False, height_ratios=rows).flat
+    panels = figure.subplots(len(groups), 1, squeeze=False, height_ratios=rows).flat
     for (dataset, group), panel in zip(groups.items(), panels, strict=True):
         panel.set_title(style.dataset_name(config, dataset))
         _rows(panel, [_marked(config, key, names[key]) for key in group])
@@ -80,11 +80,11 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
     derivatives = {key: config.methods[key].second_derivatives for key in config.select.methods}
     without = next((key for key, second in derivatives.items() if not second), None)
     full = [key for key, second in derivatives.items() if second]
-    body_rows = max(1, len(full)) * len(names)
-    figure, body = style.page(
+    bars = max(1, len(full)) * len(names)
+    figure = style.page(
         config,
         "With and without second derivatives",
-        size=(WIDTH + 1.6, max(_height(len(names)), 0.36 * body_rows + 0.9)),
+        size=(WIDTH + 1.6, max(_height(len(names)), 0.46 * bars + 0.9)),
         legend=[*style.method_handles(config, linestyle="", markersize=6), *_seeds_handle(config)],
         notes=[
             "Left: meta-test accuracy, mean over seeds, with the 95 % interval over test tasks. "
@@ -99,7 +99,7 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
             *style.divergences(config, results),
         ],
     )
-    left, right = body.subplots(1, 2, sharey=True)
+    left, right = figure.subplots(1, 2, sharey=True)
     _rows(left, [_marked(config, key, name.replace(", ", "\n", 1)) for key, name in names.items()])
     left.set(title="accuracy")
     left.xaxis.set_major_locator(MaxNLocator(5))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
@@ -38,7 +38,7 @@ def learning_curves(config: Config, results: Sequence[Result]) -> Figure:
     ]
     if unseen:
         notes.append(f"No validation classes, so training only: {'; '.join(unseen)}.")
-    figure, body = style.page(
+    figure = style.page(
         config,
         "Learning curves",
         size=_size(config),
@@ -58,7 +58,7 @@ def learning_curves(config: Config, results: Sequence[Result]) -> Figure:
         ],
         notes=[*notes, *style.shortenings(config), *style.divergences(config, results)],
     )
-    for experiment, panel in _panels(config, body):
+    for experiment, panel in _panels(config, figure):
         here = rows[rows["experiment"] == experiment]
         settings = config.experiment(experiment)
         if here.empty:
@@ -91,7 +91,7 @@ def learning_curves(config: Config, results: Sequence[Result]) -> Figure:
 
 def accuracy_by_step(config: Config, results: Sequence[Result]) -> Figure:
     """Draw meta-test accuracy after each inner step, with the interval over tasks."""
-    figure, body = style.page(
+    figure = style.page(
         config,
         "Accuracy by inner step in meta-testing",
         size=_size(config),
@@ -117,7 +117,7 @@ def accuracy_by_step(config: Config, results: Sequence[Result]) -> Figure:
             *style.divergences(config, results),
         ],
     )
-    for experiment, panel in _panels(config, body):
+    for experiment, panel in _panels(config, figure):
         settings = config.experiment(experiment)
         steps = np.arange(settings.test_steps + 1)
         panel.axvline(settings.inner_steps, color=style.GREY, linestyle="--", linewidth=1)
@@ -216,9 +216,9 @@ def _grid(config: Config) -> tuple[int, int]:
     return -(-count // columns), columns
 
 
-def _panels(config: Config, body: SubFigure) -> Iterator[tuple[str, Axes]]:
+def _panels(config: Config, figure: Figure) -> Iterator[tuple[str, Axes]]:
     """Yield each experiment with its panel, titled."""
-    panels = body.subplots(*_grid(config), squeeze=False).flat
+    panels = figure.subplots(*_grid(config), squeeze=False).flat
     names = style.experiment_names(config)
     for key, panel in zip(config.select.experiments, panels, strict=False):
         panel.set_title(names[key])

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.style
+import numpy as np
 import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
@@ -25,7 +26,7 @@ MARKERS = "osD^vPX"
 DATASETS = {"omniglot": "Omniglot", "miniimagenet": "mini-ImageNet"}
 HEADER = 0.7  # inches above the panels: title and run
 LINE = 0.15  # inches of a line of notes
-LETTERS = 17  # letters of a note on an inch
+LETTERS = 16  # letters of a note on an inch
 ENTRIES = 0.22  # inches of a line of the legend
 
 
@@ -51,12 +52,21 @@ def style() -> Iterator[None]:
 
 def save(figure: Figure, out: Path, name: str) -> None:
     """Write a figure as SVG and PNG; the same figure gives the same bytes."""
+    lay_out(figure)
     for kind, metadata in (
         ("svg", {"Date": None, "Creator": None}),
         ("png", {"Software": None}),
     ):
         with atomic_file(out / f"{name}.{kind}") as unfinished:
             figure.savefig(unfinished, format=kind, dpi=200, metadata=metadata)
+
+
+def lay_out(figure: Figure) -> None:
+    """Place the panels for good: matplotlib's solver differs in its last bits each time."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position(np.round(axes.get_position().bounds, 4))
 
 
 def colour(config: Config, method: str) -> Any:
@@ -152,8 +162,8 @@ def page(
     size: tuple[float, float],
     legend: Sequence[Artist],
     notes: Sequence[str],
-) -> tuple[Figure, SubFigure]:
-    """Return a figure with title, run, legend and notes, and the part of it for the panels.
+) -> Figure:
+    """Return a figure with title, run, legend and notes, and room between them for the panels.
 
     Args:
         config: its run and protocol are named below the title.
@@ -171,20 +181,26 @@ def page(
     footer = LINE * (len(lines) + 1)
     entries = list(_wrapped(legend, width))
     header = HEADER + ENTRIES * len(entries)
-    figure = Figure(figsize=(width, header + height + footer), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.08)
-    head, body, foot = figure.subfigures(3, 1, height_ratios=[header, height, footer])
+    total = header + height + footer
+    figure = Figure(figsize=(width, total), layout="constrained")
+    figure.get_layout_engine().set(
+        w_pad=0.06, h_pad=0.08, wspace=0.05, rect=(0, footer / total, 1, height / total)
+    )
     left = 0.1 / width
-    head.text(left, 1 - 0.1 / header, title, va="top", fontsize=12, fontweight="bold")
-    head.text(left, 1 - 0.36 / header, _run(config), va="top", fontsize=9, color=GREY)
+
+    def below(inches: float) -> float:
+        return 1 - inches / total
+
+    figure.text(left, below(0.1), title, va="top", fontsize=12, fontweight="bold")
+    figure.text(left, below(0.36), _run(config), va="top", fontsize=9, color=GREY)
     for number, handles in enumerate(entries):
         line = Legend(
-            head,
+            figure,
             handles=handles,
             labels=[handle.get_label() for handle in handles],
             loc="upper left",
-            bbox_to_anchor=(left, 1 - (0.6 + ENTRIES * number) / header),
-            bbox_transform=head.transSubfigure,
+            bbox_to_anchor=(left, below(0.6 + ENTRIES * number)),
+            bbox_transform=figure.transFigure,
             ncols=len(handles),
             frameon=False,
             borderaxespad=0,
@@ -192,11 +208,17 @@ def page(
             handlelength=2.2,
             columnspacing=1.5,
         )
-        head.add_artist(line)
-    foot.text(
-        left, 1 - 0.05 / footer, "\n".join(lines), va="top", fontsize=8, color=GREY, linespacing=1.3
+        figure.add_artist(line)
+    figure.text(
+        left,
+        below(header + height + 0.05),
+        "\n".join(lines),
+        va="top",
+        fontsize=8,
+        color=GREY,
+        linespacing=1.3,
     )
-    return figure, body
+    return figure
 
 
 def _wrapped(legend: Sequence[Artist], width: float) -> Iterator[list[Artist]]:
