@@ -125,6 +125,22 @@ def test_a_task_does_not_see_the_others(paper, random_batch):
     assert relative(whole, mean) < 1e-12
 
 
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_is_the_same_in_parts(paper, random_batch, chunk):
+    experiment, network, dataset, theta = start(paper, "omniglot-5way-1shot", 28)
+    arguments = (
+        paper.methods["maml"],
+        experiment,
+        theta,
+        random_batch(experiment, dataset, tasks=3),
+    )
+    whole = meta_gradient(network, *arguments)
+    parts = meta_gradient(network, *arguments, chunk=chunk)
+    assert relative(parts.gradient, whole.gradient) < 1e-12
+    torch.testing.assert_close(parts.loss, whole.loss)
+    assert parts.accuracy == pytest.approx(float(whole.accuracy))
+
+
 def golden(case, experiment, network, dataset):
     """A case that the authors' own code computed: batch, θ, and gradients by method."""
     arrays = np.load(ROOT / "tests" / "golden" / f"{case}.npz", allow_pickle=False)
