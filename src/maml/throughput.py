@@ -1,14 +1,17 @@
 """How fast this machine computes a job: measured once, then remembered.
 
 What is remembered is that of the same device, versions, code and amount of computation; the seed,
-the number of iterations and the step sizes do not matter.
+the number of iterations and the step sizes do not matter. On a CPU a large meta-batch is measured
+by a few of its tasks: its time is theirs in proportion, to a tenth, and so takes seconds.
 """
 
 import json
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +23,7 @@ from maml.codedigest import code_digest
 from maml.config import Job
 from maml.data.store import PreparedData
 from maml.episodes import gather, training_batch
+from maml.errors import UserError
 from maml.files import atomic_file
 from maml.measure import measure_all
 from maml.meta import meta_gradient
@@ -32,8 +36,9 @@ CACHE = paths.STATE / "throughput.json"
 
 ITERATION_SECONDS = 2.0  # iterations are timed for as long, and at least twice
 TASK_SECONDS = 0.5
-PATIENCE_SECONDS = 10.0  # or until this much has passed
+PATIENCE_SECONDS = 6.0  # or until this much has passed
 CPU_CHUNK = 2  # tasks; on a CPU the time of a task hardly depends on how many are adapted at once
+CPU_ITERATION_SECONDS = 1.0  # as many tasks of a meta-batch are timed as fit in about this much
 
 WORK = {
     *("ways", "shots", "train_queries", "rotations", "meta_batch_size", "inner_steps"),
@@ -45,48 +50,56 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class TaskSeconds:
-    """Seconds that a task takes, adapted as in a validation and as in an evaluation."""
+class Speed:
+    """What one job takes while no other runs, in seconds.
 
-    validation: float
-    test: float
+    Attributes:
+        iteration: a meta-iteration.
+        validation_task: a task, adapted as in a validation.
+        test_task: a task, adapted as in an evaluation.
+    """
+
+    iteration: float
+    validation_task: float
+    test_task: float
 
 
-def iteration_seconds(job: Job) -> float:
-    """Return the seconds of a meta-iteration of ``job`` on this machine, while no other job runs.
+def speed(job: Job, say: Callable[[str], None] = lambda what: None) -> Speed:
+    """Return how fast this machine computes ``job``, remembered or measured now.
+
+    Args:
+        job: what to compute; its data need not be there.
+        say: told what is measured, before each measurement that takes seconds.
 
     Raises:
         UserError: the device that ``runtime.device`` asks for is not there.
     """
-    return _remembered(job, "iteration", {"method": _derivatives(job)}, _measure_iteration)
-
-
-def task_seconds(job: Job) -> TaskSeconds:
-    """Return the seconds of a task, adapted without second derivatives; the same for all methods.
-
-    Raises:
-        UserError: the device that ``runtime.device`` asks for is not there.
-    """
-    return TaskSeconds(*_remembered(job, "task", {}, _measure_tasks))
+    iteration = _remembered(job, "iteration", _derivatives(job), _measure_iteration, say)
+    # Tasks are adapted without second derivatives: the same for all methods.
+    tasks = _remembered(job, "task", {}, _measure_tasks, say)
+    return Speed(iteration, *tasks)
 
 
 def _derivatives(job: Job) -> dict[str, Any]:
-    return job.gradient.model_dump(exclude={"label", "paper_row"})
+    return {"method": job.gradient.model_dump(exclude={"label", "paper_row"})}
 
 
 def _remembered(
-    job: Job, what: str, also: dict[str, Any], measure: Callable[[Session], Result]
+    job: Job,
+    what: str,
+    also: dict[str, Any],
+    measure: Callable[[Session], Result],
+    say: Callable[[str], None],
 ) -> Result:
     """Return what was measured with this device, code and work, or measure it now."""
     device = devices.choose(job.runtime.device)
-    settings = job.settings.model_dump(include=WORK)
     key = provenance.digest_of(
         {
             "what": what,
             "device": devices.describe(device),
             "versions": provenance.versions(),
-            "code": code_digest("maml.throughput"),
-            "settings": settings,
+            "code": _code(),
+            "settings": job.settings.model_dump(include=WORK),
             "dataset": job.dataset.model_dump(exclude={"source", "split_seed"}),
             "network": job.network.model_dump(),
             "runtime": job.runtime.model_dump(include={"precision", "threads", "task_chunk"}),
@@ -95,44 +108,58 @@ def _remembered(
     )
     known = _read_cache()
     if key not in known:
+        say(" ".join([job.experiment, *([job.method] if also else []), what]))
         keep_freed_memory()
         torch.set_num_threads(job.runtime.threads)
-        measured = measure(_random_session(job, device))
-        known = _read_cache() | {key: measured}
-        with atomic_file(CACHE) as unfinished:
+        known = _read_cache() | {key: measure(_random_session(job, device))}
+        # A measurement that cannot be remembered is as good.
+        with suppress(OSError, UserError), atomic_file(CACHE) as unfinished:
             unfinished.write_text(json.dumps(known, indent=1), encoding="utf-8")
     return known[key]
 
 
+@cache
+def _code() -> str:
+    return code_digest("maml.throughput")
+
+
 def _read_cache() -> dict[str, Any]:
     try:
-        return json.loads(CACHE.read_text(encoding="utf-8"))
+        known = json.loads(CACHE.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _measure_iteration(here: Session) -> float:
     job, settings = here.job, here.job.settings
-    theta, tasks = _start(here), here.space("train", here.job.settings.train_queries)
+    theta, tasks = _start(here), here.space("train", settings.train_queries)
     optimizer = MetaOptimizer(theta, settings)
 
-    def iterate() -> None:
-        numbers, passes = training_batch(0, settings.meta_batch_size, settings.training_tasks)
+    def iterate(size: int) -> None:
+        numbers, passes = training_batch(0, size, settings.training_tasks)
         batch = gather(
             here.images, tasks.tasks(numbers, passes), shots=settings.shots, dtype=here.dtype
         )
-        result = meta_gradient(job.network, job.gradient, settings, theta, batch)
+        chunk = here.tasks_at_once(settings.train_queries)
+        result = meta_gradient(job.network, job.gradient, settings, theta, batch, chunk=chunk)
         optimizer.step(result.gradient)
         result.loss.item()  # waits for the device
 
-    return _seconds(iterate, ITERATION_SECONDS, settings.iterations)
+    size = settings.meta_batch_size
+    if here.device.type == "cpu":
+        one = _seconds(lambda: iterate(1), 0.0, 1)
+        size = min(size, max(1, int(CPU_ITERATION_SECONDS / one)))
+    seconds = _seconds(lambda: iterate(size), ITERATION_SECONDS, settings.iterations)
+    return seconds * settings.meta_batch_size / size
 
 
 def _measure_tasks(here: Session) -> tuple[float, float]:
     settings, theta = here.job.settings, _start(here)
     chunk = min(
-        here.job.runtime.task_chunk if here.device.type == "cuda" else CPU_CHUNK,
+        here.tasks_at_once(max(settings.test_queries)),
         settings.test_tasks,
+        CPU_CHUNK if here.device.type == "cpu" else settings.test_tasks,
     )
 
     def adapt(steps: int, query_counts: list[int]) -> float:

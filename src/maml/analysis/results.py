@@ -2,17 +2,21 @@
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from maml.config import Config, Job
 from maml.errors import UserError
 
+T = TypeVar("T")
+CHECKPOINTS = ("best", "last")
 ROWS = ["checkpoint", "queries", "task", "step", "accuracy", "loss"]
 CURVE = ["iteration", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
+ORIGIN = ["outcome", "device", "versions", "code", "data", "settings"]
 
 
 @dataclass(frozen=True)
@@ -74,20 +78,61 @@ def read(config: Config, runs: Path) -> list[Result]:
 
 def _read(job: Job, runs: Path) -> Result:
     folder = runs / job.experiment / job.method / f"seed-{job.seed}"
+    training = _parsed(folder / "training.json", _training)
+    curve = _parsed(folder / "curve.csv", lambda text: pd.read_csv(io.StringIO(text))[CURVE])
     evaluation = folder / "evaluation.csv"
-    try:
-        head, _, body = evaluation.read_text(encoding="utf-8").partition("\n")
-        origin = json.loads(head.removeprefix("# "))
-        rows = pd.read_csv(io.StringIO(body))[ROWS]
-        curve = pd.read_csv(folder / "curve.csv")[CURVE]
-        training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        _check(evaluation, job, origin)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{folder} does not hold a whole result ({reason}); run `snakemake`") from (
-            error
-        )
+    origin, rows = _parsed(evaluation, _evaluation)
+    _check(evaluation, job, origin)
+    if origin["outcome"] == "finished":
+        _parsed(evaluation, lambda _: _check_whole(job, rows))
     return Result(job, rows, curve, origin, training)
+
+
+def _parsed(path: Path, parse: Callable[[str], T]) -> T:
+    """Return what ``parse`` makes of a file's text; a UserError names the file."""
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); run `snakemake`") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({reason}); remove it and run `snakemake`") from error
+
+
+def _training(text: str) -> dict[str, Any]:
+    training = json.loads(text)
+    _check_keys(training, [*ORIGIN, "iterations", "seconds", "seconds_per_iteration"])
+    return training
+
+
+def _evaluation(text: str) -> tuple[dict[str, Any], pd.DataFrame]:
+    head, _, body = text.partition("\n")
+    origin = json.loads(head.removeprefix("# "))
+    _check_keys(origin, [*ORIGIN, "iteration"])
+    return origin, pd.read_csv(io.StringIO(body))[ROWS]
+
+
+def _check_keys(record: dict[str, Any], keys: list[str]) -> None:
+    if missing := [key for key in keys if key not in record]:
+        raise ValueError(f"it does not say: {', '.join(missing)}")
+
+
+def _check_whole(job: Job, rows: pd.DataFrame) -> None:
+    """Raise a ValueError unless each checkpoint, query count, task and step has one accuracy."""
+    settings = job.settings
+    expected = pd.MultiIndex.from_product(
+        [
+            CHECKPOINTS,
+            settings.test_queries,
+            range(settings.test_tasks),
+            range(settings.test_steps + 1),
+        ]
+    )
+    found = pd.MultiIndex.from_frame(rows[ROWS[:4]])
+    if len(found) != len(expected) or not found.symmetric_difference(expected).empty:
+        raise ValueError(f"{len(expected):,} different rows are expected and {len(found):,} found")
+    if not rows["accuracy"].between(0, 1).all():
+        raise ValueError("an accuracy is not between 0 and 1")
 
 
 def _check(evaluation: Path, job: Job, origin: dict[str, Any]) -> None:

@@ -1,0 +1,222 @@
+import errno
+import fcntl
+import json
+import os
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from maml.data import download as module
+from maml.data import drawn, fetch
+from maml.data.download import download
+from maml.data.fetch import Remote
+from maml.data.miniimagenet import PICKLES
+from maml.data.omniglot import ARCHIVES, CONTENT_DIGEST, read
+from maml.data.prepare import prepare
+from maml.errors import UserError
+from maml.provenance import file_digest
+
+
+def official(dataset):
+    return dataset.model_copy(update={"source": "official"})
+
+
+@pytest.fixture
+def published(server, monkeypatch, omniglot, miniimagenet, tmp_path):
+    """Both data sets, drawn, on a server that passes for the publishers'."""
+    for dataset in (omniglot, miniimagenet):
+        folder = tmp_path / "published" / dataset.format
+        folder.mkdir(parents=True)
+        drawn.draw(dataset, folder)
+        files = []
+        for name in ARCHIVES if dataset is omniglot else PICKLES.values():
+            path = folder / name
+            server.files[f"/{name}"] = path.read_bytes()
+            checksum = f"sha256:{file_digest(path)}"
+            files.append(Remote(f"{server.url}/{name}", path.stat().st_size, checksum))
+        monkeypatch.setitem(module.FILES, dataset.format, files)
+    return server
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "data" / "raw" / "set"
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def recorded(out):
+    about = json.loads((out / "source.json").read_text())
+    assert names(out) == sorted([*about["files"], "source.json"])
+    for name, entry in about["files"].items():
+        assert entry == {"size": (out / name).stat().st_size, "sha256": file_digest(out / name)}
+    return about["source"]
+
+
+@pytest.mark.parametrize("name", ["omniglot", "miniimagenet"])
+def test_what_is_drawn_can_be_prepared(name, request, out, tmp_path):
+    dataset = request.getfixturevalue(name)
+    download(dataset, out, "http://not.asked.example")
+    assert recorded(out) == "drawn by this project from seed 0"
+    prepare(name, dataset, out, tmp_path / "out")
+    assert names(out.parent) == ["set"]
+
+
+def test_the_bundled_copy_is_omniglot(omniglot, out):
+    download(omniglot.model_copy(update={"source": "bundled"}), out, "/not/looked/at")
+    assert "ships with this project" in recorded(out)
+    assert read(out).digest() == CONTENT_DIGEST
+
+
+@pytest.mark.parametrize("name", ["omniglot", "miniimagenet"])
+def test_the_published_files_are_fetched(name, request, published, out):
+    download(official(request.getfixturevalue(name)), out, None)
+    assert recorded(out) == module.HOMES[name]
+    assert names(out.parent) == ["set"]
+    for path in out.glob("*[lz]i[pk]*"):
+        assert path.read_bytes() == published.files[f"/{path.name}"]
+
+
+def test_a_download_replaces_an_earlier_one(published, omniglot, out):
+    out.mkdir(parents=True)
+    (out / "old").touch()
+    download(official(omniglot), out, None)
+    assert names(out) == sorted([*ARCHIVES, "source.json"])
+
+
+def test_what_has_arrived_is_kept_and_the_next_run_goes_on(published, miniimagenet, out):
+    train, val, test = (f"/{name}" for name in PICKLES.values())
+    published.faults[val] = [("cut", 100_000), *[503] * 3]
+    with pytest.raises(
+        UserError, match=r"HTTP 503.*what has arrived is kept.*MAML_MIRROR=<folder>"
+    ):
+        download(official(miniimagenet), out, None)
+    assert names(out.parent) == ["set.incomplete"]
+    assert names(out.parent / "set.incomplete") == [train[1:], f"{val[1:]}.part"]
+    published.asked.clear()
+    download(official(miniimagenet), out, None)
+    assert [path for path, _ in published.asked] == [val, test]
+    assert published.asked[0][1] is not None  # a range: not from the beginning
+    assert names(out.parent) == ["set"]
+    recorded(out)
+
+
+def test_a_failure_with_nothing_to_go_on_from_leaves_nothing(published, miniimagenet, out):
+    published.files.clear()
+    with pytest.raises(UserError, match=r"cache-train\.pkl is not to be had \(HTTP 404"):
+        download(official(miniimagenet), out, None)
+    assert names(out.parent) == []
+
+
+def test_without_a_network_the_bundled_omniglot_is_used(published, omniglot, out, capsys):
+    for path in ("/images_background.zip", "/images_evaluation.zip"):
+        published.faults[path] = [503] * 4
+    download(official(omniglot), out, None)
+    assert "ships with this project" in recorded(out)
+    assert "cannot be fetched (HTTP 503" in capsys.readouterr().err
+    assert names(out.parent) == ["set"]
+
+
+def test_a_wrong_checksum_does_not_fall_back(published, omniglot, out):
+    path = "/images_evaluation.zip"
+    published.files[path] = published.files[path][:-1] + b"x"
+    with pytest.raises(UserError, match=r"images_evaluation\.zip is not the file"):
+        download(official(omniglot), out, None)
+    # the other archive was verified, and need not be fetched again
+    assert names(out.parent) == ["set.incomplete"]
+    assert names(out.parent / "set.incomplete") == ["images_background.zip"]
+
+
+def test_two_downloads_into_one_folder_do_not_mix(published, omniglot, out):
+    incomplete = out.parent / "set.incomplete"
+    incomplete.mkdir(parents=True)
+    other = os.open(incomplete, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with pytest.raises(UserError, match=r"another process is fetching into .*set\.incomplete"):
+        download(official(omniglot), out, None)
+    assert incomplete.exists()
+    os.close(other)
+    download(official(omniglot), out, None)
+
+
+@pytest.mark.parametrize("free", [0, 100_000])
+def test_a_full_disk_is_named_before_anything_is_fetched(
+    published, omniglot, out, monkeypatch, free
+):
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    with pytest.raises(UserError, match=r"data/raw has not enough room.*make room"):
+        download(official(omniglot), out, None)
+    assert published.asked == []
+    assert names(out.parent) == []
+
+
+def test_a_disk_that_fills_up_is_named(published, omniglot, out, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(fetch.os, "fsync", full)
+    with pytest.raises(UserError, match=r"data/raw/set \(.*No space left on device.*run again"):
+        download(official(omniglot), out, None)
+    assert names(out.parent / "set.incomplete") == ["images_background.zip.part"]
+
+
+@pytest.fixture
+def mirror(published, tmp_path):
+    """A folder with the files of both data sets, and their list."""
+    folder = tmp_path / "published"
+    lines = [
+        f"{file_digest(path)}  {path.relative_to(folder).as_posix()}\n"
+        for path in sorted(folder.rglob("*.*"))
+    ]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["folder", "url"])
+@pytest.mark.parametrize("name", ["omniglot", "miniimagenet"])
+def test_a_mirror_is_used_instead(name, kind, request, published, mirror, out, tmp_path):
+    if kind == "url":
+        published.files = {
+            f"/m/{path.relative_to(mirror).as_posix()}": path.read_bytes()
+            for path in mirror.rglob("*.*")
+        }
+    dataset = request.getfixturevalue(name)
+    where = str(mirror) if kind == "folder" else f"{published.url}/m"
+    download(official(dataset), out, where)
+    assert all(path.startswith("/m/") for path, _ in published.asked)
+    source = recorded(out)
+    assert "mirror" in source
+    assert str(tmp_path) not in source  # a result names no path of this machine
+    prepare(name, dataset, out, tmp_path / "prepared")
+    assert names(out.parent) == ["set"]
+
+
+def test_a_mirror_without_omniglot_means_the_bundled_copy(mirror, published, omniglot, out, capsys):
+    for path in (mirror / "omniglot", mirror / "SHA256SUMS"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    published.files.clear()
+    for where in (str(mirror), published.url):
+        download(official(omniglot), out, where)
+        assert "ships with this project" in recorded(out)
+        assert "has nothing of omniglot" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["omniglot", "miniimagenet"])
+def test_a_mirror_that_is_not_there_is_an_error(name, request, published, out):
+    dataset = official(request.getfixturevalue(name))
+    with pytest.raises(UserError, match="is no folder, nor a URL"):
+        download(dataset, out, str(out / "missing"))
+    published.faults["/SHA256SUMS"] = [503] * 4
+    with pytest.raises(UserError, match=r"HTTP 503.*See whether the mirror is right \(MAML_MIRROR"):
+        download(dataset, out, published.url)
+    assert names(out.parent) == []
+
+
+def test_a_mirrors_wrong_file_leaves_nothing(mirror, omniglot, out):
+    (mirror / "omniglot" / "images_evaluation.zip").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"images_evaluation\.zip is not the file that is listed"):
+        download(official(omniglot), out, str(mirror))
+    assert names(out.parent) == []
