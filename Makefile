@@ -15,7 +15,7 @@ $(SNAKEMAKE) --configfile workflow/presets/$(1).yaml --report results/$(1)/repor
 @echo "Tables, figures and report.html are in results/$(1)."
 endef
 
-.PHONY: help setup quick quick-miniimagenet smoke paper test lint lock clean
+.PHONY: help setup quick quick-miniimagenet smoke paper unlock test test-long lint lock clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -35,8 +35,14 @@ paper: setup ## all of Table 1: days on a GPU
 	$(SNAKEMAKE)
 	$(SNAKEMAKE) --report results/paper/report.html
 
-test: setup ## all tests
+unlock: setup ## after a kill of Snakemake itself; a job that still runs keeps a lock of its own
+	$(SNAKEMAKE) --unlock
+
+test: setup ## all tests but the long ones
 	$(BIN)/pytest
+
+test-long: setup ## the tests that take minutes: kills at random moments
+	$(BIN)/pytest -m long
 
 lint: setup ## the style checks
 	$(BIN)/ruff check

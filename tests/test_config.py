@@ -314,7 +314,7 @@ SUMMARY = {"reported_step", "reported_queries", "reported_checkpoint"}
 
 def test_each_setting_belongs_to_one_stage():
     job = check(RAW).job(ONE_SHOT, "maml", 0)
-    runtime = {"precision", "threads"}
+    runtime = {"precision", "threads", "task_chunk"}
     training, evaluation = set(job.training_settings()), set(job.evaluation_settings())
     assert evaluation == EVALUATION | runtime
     expected = set(Experiment.model_fields) - EVALUATION - SUMMARY | {"seed", "method"} | runtime
@@ -337,7 +337,7 @@ def test_each_setting_belongs_to_one_stage():
         ("methods/maml/paper_row", None, False, False),
         ("datasets/omniglot/source", "bundled", False, False),  # the same images
         ("runtime/device", "cpu", False, False),
-        ("runtime/task_chunk", 7, False, False),
+        ("runtime/task_chunk", 7, True, True),
         ("mirror", "elsewhere", False, False),
         ("run", "another", False, False),
     ],

@@ -51,9 +51,9 @@ def at_iteration(monkeypatch):
     plan = {"count": 0}
     original = module.meta_gradient
 
-    def watched(*arguments):
+    def watched(*arguments, **named):
         plan["count"] += 1
-        result = original(*arguments)
+        result = original(*arguments, **named)
         plan.get(plan["count"], lambda result: None)(result)
         return result
 

@@ -29,8 +29,12 @@ def task_accuracies(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def replicate(theta: Parameters, tasks: int) -> Parameters:
-    """Return φ_i = θ for each task, before its first step."""
-    return {name: value.expand(tasks, *value.shape) for name, value in theta.items()}
+    """Return φ_i = θ for each task, before its first step; kernels in the order of their use."""
+    return {name: _input_last(value).expand(tasks, *value.shape) for name, value in theta.items()}
+
+
+def _input_last(value: Tensor) -> Tensor:
+    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
 
 
 def inner_step(
@@ -57,9 +61,12 @@ def inner_step(
     # The tasks' losses do not share parameters, so the gradient of their sum holds each task's own.
     loss = task_losses(forward(phi, images), labels).sum()
     gradients = torch.autograd.grad(
-        loss, [phi[name] for name in adapted], create_graph=second_derivatives
+        loss,
+        [phi[name] for name in adapted],
+        create_graph=second_derivatives,
+        materialize_grads=True,  # a bias before batch norm has none
     )
     return phi | {
-        name: phi[name] - step_size * gradient
+        name: torch.add(phi[name], gradient, alpha=-step_size)
         for name, gradient in zip(adapted, gradients, strict=True)
     }

@@ -182,6 +182,14 @@ def status(
 
 
 @app.command()
+def check(config: ConfigFiles = DEFAULT) -> None:
+    """Compare the meta-gradient with a plain loop over tasks, in float64, on this machine."""
+    from maml.check import check
+
+    check(configuration.read(config))
+
+
+@app.command()
 def schema(
     out: Annotated[Path, typer.Argument(help="The folder that gets schema and page.")],
 ) -> None:

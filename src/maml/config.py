@@ -217,8 +217,9 @@ class Runtime(Strict):
         gt=0,
         description="Minutes after which a checkpoint is written, wherever the training stands.",
     )
-    task_chunk: int = Field(
-        ge=1, description="Tasks that evaluation adapts at the same time; bounds its memory."
+    task_chunk: Count | None = Field(
+        description="Tasks to compute at the same time, in training and evaluation; bounds the "
+        "memory. null: on a CPU as many as its cache holds, and at most 32."
     )
 
 
@@ -340,7 +341,7 @@ class Job(Strict):
                 "network": self.network.model_dump(),
                 "method": self.gradient.model_dump(exclude={"label", "paper_row"}),
             }
-        return chosen | self.runtime.model_dump(include={"precision", "threads"})
+        return chosen | self.runtime.model_dump(include={"precision", "threads", "task_chunk"})
 
 
 def read(paths: list[Path]) -> Config:

@@ -7,6 +7,7 @@ the meta-batch around it, and every method and machine sees the same ones. The o
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,11 @@ class Batch:
     support_labels: Tensor
     query_images: Tensor
     query_labels: Tensor
+
+    def split(self, tasks: int) -> Iterator["Batch"]:
+        """Yield the batch in parts of at most ``tasks`` tasks."""
+        for part in zip(*(value.split(tasks) for value in vars(self).values()), strict=True):
+            yield Batch(*part)
 
 
 class TaskSpace:

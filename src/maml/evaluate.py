@@ -84,7 +84,7 @@ def evaluate_weights(here: Session, trained: weights.Trained) -> Iterator[Measur
         here.images,
         here.space("test", max(settings.test_queries)),
         tasks=settings.test_tasks,
-        chunk=here.job.runtime.task_chunk,
+        chunk=here.tasks_at_once(max(settings.test_queries)),
         ways=settings.ways,
         shots=settings.shots,
         steps=settings.test_steps,

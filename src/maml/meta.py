@@ -47,7 +47,13 @@ def meta_loss_scale(experiment: Experiment) -> float:
 
 
 def meta_gradient(
-    network: Network, method: Method, experiment: Experiment, theta: Parameters, batch: Batch
+    network: Network,
+    method: Method,
+    experiment: Experiment,
+    theta: Parameters,
+    batch: Batch,
+    *,
+    chunk: int | None = None,
 ) -> MetaGradient:
     """Return ∇_θ of the mean over tasks of L_i(f_φi) on the query images.
 
@@ -57,9 +63,32 @@ def meta_gradient(
         experiment: inner steps, α and the meta-loss's scale.
         theta: θ, leaf tensors or not; their gradients are returned and nothing is accumulated.
         batch: the meta-batch's images and labels.
+        chunk: tasks to compute at once, with the same result; None: all.
     """
-    f = network_of(network, method)
+    tasks = len(batch.support_labels)
     theta = {name: value.detach().requires_grad_() for name, value in theta.items()}
+    parts = [
+        _of_tasks(network, method, experiment, theta, part, tasks)
+        for part in batch.split(chunk or tasks)
+    ]
+    gradients, losses, accuracies = zip(*parts, strict=True)
+    return MetaGradient(
+        gradient={name: sum(part[name] for part in gradients) for name in theta},
+        loss=torch.cat(losses).mean(),
+        accuracy=torch.cat(accuracies).mean(),
+    )
+
+
+def _of_tasks(
+    network: Network,
+    method: Method,
+    experiment: Experiment,
+    theta: Parameters,
+    batch: Batch,
+    tasks: int,
+) -> tuple[Parameters, Tensor, Tensor]:
+    """Return some tasks' share of the gradient of ``tasks``, their losses and accuracies."""
+    f = network_of(network, method)
     phi = replicate(theta, len(batch.support_labels))
     for _ in range(experiment.inner_steps):
         phi = inner_step(
@@ -71,10 +100,14 @@ def meta_gradient(
             second_derivatives=method.second_derivatives,
         )
     logits = f(phi, batch.query_images)
-    loss = task_losses(logits, batch.query_labels).mean()
-    gradients = torch.autograd.grad(meta_loss_scale(experiment) * loss, list(theta.values()))
-    return MetaGradient(
-        gradient=dict(zip(theta, gradients, strict=True)),
-        loss=loss.detach(),
-        accuracy=task_accuracies(logits.detach(), batch.query_labels).mean(),
+    losses = task_losses(logits, batch.query_labels)
+    share = torch.autograd.grad(
+        meta_loss_scale(experiment) * losses.sum() / tasks,
+        list(theta.values()),
+        materialize_grads=True,  # a bias before batch norm has none
+    )
+    return (
+        dict(zip(theta, share, strict=True)),
+        losses.detach(),
+        task_accuracies(logits.detach(), batch.query_labels),
     )

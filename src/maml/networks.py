@@ -7,10 +7,10 @@ folded into the channels, so that one grouped convolution serves them all.
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from maml.config import Initialisation, Network
-from maml.convolution import convolve, max_pool_without_second_derivative
+from maml.convolution import convolve
+from maml.fused import norm_relu_pool
 
 Parameters = dict[str, Tensor]
 """Name → tensor: ``conv1.weight``, ``conv1.bias``, ``norm1.offset``, …, ``head.bias``.
@@ -44,6 +44,14 @@ def parameter_shapes(
     shapes["head.weight"] = (ways, features)
     shapes["head.bias"] = (ways,)
     return shapes
+
+
+def largest_layer(network: Network, image_size: int) -> int:
+    """Return the most values that a hidden layer has for one image."""
+    if network.kind == "mlp":
+        return max(network.widths)
+    side = image_size if network.downsampling == "max-pool" else -(-image_size // 2)
+    return network.widths[0] * side**2
 
 
 def initialise(
@@ -97,50 +105,45 @@ def forward(
     else:
         features = images.flatten(start_dim=2)
         for layer in range(1, len(network.widths) + 1):
-            hidden = _linear(features, phi, f"linear{layer}")
-            features = _batch_norm(network, hidden, phi[f"norm{layer}.offset"], (1,)).relu()
-    return _linear(features, phi, "head")
+            # (images, tasks * units), as batch norm needs it
+            hidden = _product(features, phi[f"linear{layer}.weight"]).transpose(0, 1).flatten(1)
+            hidden = _normalised(network, hidden, phi, layer, cut_max_pool)
+            features = hidden.unflatten(1, (len(images), -1)).transpose(0, 1)
+    return _product(features, phi["head.weight"]) + phi["head.bias"].unsqueeze(1)
 
 
-def _linear(features: Tensor, phi: Parameters, name: str) -> Tensor:
-    weight, bias = phi[f"{name}.weight"], phi[f"{name}.bias"]
-    return torch.baddbmm(bias.unsqueeze(1), features, weight.transpose(1, 2))
+def _product(features: Tensor, weight: Tensor) -> Tensor:
+    return torch.bmm(features, weight.transpose(1, 2))
 
 
 def _convolutional_features(
     network: Network, phi: Parameters, images: Tensor, cut_max_pool: bool
 ) -> Tensor:
     tasks, count = images.shape[:2]
+    stride = 2 if network.downsampling == "stride" else 1
     # (images, tasks * channels, height, width): a group of channels for each task
     hidden = images.transpose(0, 1).flatten(1, 2)
     for layer in range(1, len(network.widths) + 1):
-        stride = 2 if network.downsampling == "stride" else 1
-        weight = phi[f"conv{layer}.weight"].flatten(0, 1)
-        # The bias is exact here though batch norm removes it: its true gradient is zero.
-        hidden = convolve(_pad(hidden, stride), weight, stride=stride, groups=tasks)
-        hidden = hidden + phi[f"conv{layer}.bias"].flatten()[:, None, None]
-        offset = phi[f"norm{layer}.offset"].flatten()
-        hidden = _batch_norm(network, hidden, offset[:, None, None], (0, 2, 3)).relu()
-        if network.downsampling == "max-pool":
-            pool = max_pool_without_second_derivative if cut_max_pool else functional.max_pool2d
-            hidden = pool(hidden, 2)
+        hidden = convolve(hidden, phi[f"conv{layer}.weight"], stride)
+        hidden = _normalised(network, hidden, phi, layer, cut_max_pool)
     if network.features == "mean":
         return hidden.mean(dim=(2, 3)).unflatten(1, (tasks, -1)).transpose(0, 1)
     # TensorFlow's order, channels last, so that published weights fit
     return hidden.unflatten(1, (tasks, -1)).permute(1, 0, 3, 4, 2).reshape(tasks, count, -1)
 
 
-def _pad(hidden: Tensor, stride: int) -> Tensor:
-    """Pad for a 3x3 kernel as TensorFlow's SAME does: with stride 2 on even sizes at the far side.
+def _normalised(
+    network: Network, hidden: Tensor, phi: Parameters, layer: int, cut_max_pool: bool
+) -> Tensor:
+    """Apply what follows a layer: batch norm with offset β and no scale, ReLU, and pooling if any.
 
-    A strided convolution of an odd size, and every unstrided one, is padded by one on each side.
+    Batch norm takes away whatever is constant over the batch, and so the layer's bias, which is
+    therefore not added: its gradient is exactly zero.
     """
-    before = [1 if stride == 1 or size % 2 else 0 for size in hidden.shape[2:]]
-    return functional.pad(hidden, (before[1], 1, before[0], 1))
-
-
-def _batch_norm(network: Network, hidden: Tensor, offset: Tensor, over: tuple[int, ...]) -> Tensor:
-    """Normalise by the statistics of the batch at hand, then add β; there is no scale."""
-    variance, mean = torch.var_mean(hidden, dim=over, correction=0, keepdim=True)
-    offset = offset.unsqueeze(1) if hidden.ndim == 3 else offset
-    return (hidden - mean) * torch.rsqrt(variance + network.batch_norm_epsilon) + offset
+    return norm_relu_pool(
+        hidden,
+        phi[f"norm{layer}.offset"].flatten(),
+        network.batch_norm_epsilon,
+        pool=2 if network.downsampling == "max-pool" else 1,
+        cut=cut_max_pool,
+    )

@@ -15,6 +15,12 @@ from maml.config import Job
 from maml.data import store
 from maml.episodes import TaskSpace
 from maml.meta import network_of
+from maml.networks import largest_layer
+
+MOST_TASKS = 32
+
+CACHE_BYTES = 4 * 2**20
+"""What one layer's values may take: the best of the sizes tried on a processor with 32 MiB."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,20 @@ class Session:
     dtype: torch.dtype
     data: store.PreparedData
     images: Tensor
+
+    def tasks_at_once(self, queries: int) -> int:
+        """Return how many tasks to compute at the same time, given the query images of a class.
+
+        On a CPU it pays to have what a layer computes still in the cache when the next needs it;
+        an accelerator is best used by many tasks.
+        """
+        if self.job.runtime.task_chunk is not None:
+            return self.job.runtime.task_chunk
+        if self.device.type != "cpu":
+            return MOST_TASKS
+        images = self.job.settings.ways * max(self.job.settings.shots, queries)
+        values = images * largest_layer(self.job.network, self.job.dataset.image_size)
+        return max(1, min(MOST_TASKS, CACHE_BYTES // (values * self.dtype.itemsize)))
 
     @property
     def f(self) -> Forward:

@@ -141,7 +141,8 @@ def _measure_iteration(here: Session) -> float:
         batch = gather(
             here.images, tasks.tasks(numbers, passes), shots=settings.shots, dtype=here.dtype
         )
-        result = meta_gradient(job.network, job.gradient, settings, theta, batch)
+        chunk = here.tasks_at_once(settings.train_queries)
+        result = meta_gradient(job.network, job.gradient, settings, theta, batch, chunk=chunk)
         optimizer.step(result.gradient)
         result.loss.item()  # waits for the device
 
@@ -156,8 +157,9 @@ def _measure_iteration(here: Session) -> float:
 def _measure_tasks(here: Session) -> tuple[float, float]:
     settings, theta = here.job.settings, _start(here)
     chunk = min(
-        here.job.runtime.task_chunk if here.device.type == "cuda" else CPU_CHUNK,
+        here.tasks_at_once(max(settings.test_queries)),
         settings.test_tasks,
+        CPU_CHUNK if here.device.type == "cpu" else settings.test_tasks,
     )
 
     def adapt(steps: int, query_counts: list[int]) -> float:

@@ -103,7 +103,12 @@ def _run(
                 here.images, tasks.tasks(numbers, passes), shots=settings.shots, dtype=here.dtype
             )
             result = meta_gradient(
-                here.job.network, here.job.gradient, settings, state.theta, batch
+                here.job.network,
+                here.job.gradient,
+                settings,
+                state.theta,
+                batch,
+                chunk=here.tasks_at_once(settings.train_queries),
             )
             state.optimizer.step(result.gradient)
             state.count(result)
@@ -147,7 +152,7 @@ def _validate(here: Session, state: State) -> dict[str, float]:
                 here.images,
                 here.space("val", settings.train_queries),
                 tasks=settings.validation_tasks,
-                chunk=here.job.runtime.task_chunk,
+                chunk=here.tasks_at_once(settings.train_queries),
                 ways=settings.ways,
                 shots=settings.shots,
                 steps=settings.inner_steps,

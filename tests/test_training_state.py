@@ -1,0 +1,63 @@
+import pytest
+import torch
+
+from maml.training_state import State
+
+
+@pytest.fixture
+def state(drawn):
+    def make(network="omniglot-5way-1shot"):
+        here = _Here(drawn(network, "maml", 0))
+        return State(here)
+
+    return make
+
+
+class _Here:
+    """As much of a session as the state needs."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self, job):
+        self.job = job
+
+
+def test_of_another_network_is_refused(state):
+    other = state("miniimagenet-5way-1shot").saved()
+    with pytest.raises(ValueError, match="it is of another network"):
+        state().restore(other)
+
+
+@pytest.mark.parametrize("part", ["theta", "best", "last"])
+def test_weights_that_are_not_finite_are_refused(state, part):
+    one = state()
+    one.iteration = 4
+    one.add_row({"validation_accuracy": 0.5})
+    saved = one.saved()
+    theta = saved[part] if part == "theta" else saved[part]["theta"]
+    saved = {**saved, part: dict(saved[part])}
+    poisoned = {name: value.clone().fill_(torch.nan) for name, value in theta.items()}
+    saved[part] = poisoned if part == "theta" else {**saved[part], "theta": poisoned}
+    with pytest.raises(ValueError, match="some of its weights are not finite"):
+        state().restore(saved)
+
+
+def test_nothing_is_saved_while_weights_are_not_finite(state):
+    one = state()
+    assert one.saved() is not None
+    one.theta["head.bias"].fill_(torch.nan)
+    assert one.saved() is None
+
+
+def test_time_goes_on_where_it_was_saved(state, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("maml.training_state.time.perf_counter", lambda: clock[0])
+    one = state()
+    clock[0] = 130.0
+    saved = one.saved()
+    assert saved["seconds"] == 30.0
+    clock[0] = 1000.0  # the process is gone for a while
+    two = state()
+    two.restore(saved)
+    clock[0] = 1005.0
+    assert two.seconds == 35.0
