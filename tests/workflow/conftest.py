@@ -13,9 +13,12 @@ experiments:
     network: omniglot-conv
     ways: 5
     shots: 1
+    train_queries: 1
+    meta_batch_size: 2
     inner_steps: 1
     inner_step_size: 2.0
     meta_step_size: 1.0e+20
+    test_queries: [1, 5]
     reported_step: 3
     reported_queries: 1
 """
