@@ -173,6 +173,12 @@ def test_a_speed_that_cannot_be_measured_is_unknown(small, said, monkeypatch, er
     assert lines[7] == f"time left unknown: {' '.join(str(error).split())}"
 
 
+def test_nothing_is_measured_for_jobs_on_other_machines(small, speed, capsys):
+    print_plan(small, elsewhere=True)
+    assert "time left  unknown: the jobs run on other machines" in capsys.readouterr().out
+    assert speed == []
+
+
 def test_a_device_that_is_not_there_is_said(overlay, said):
     lines = said(overlay("runtime: {device: cuda}"))
     assert "devices unknown: runtime.device is cuda, but" in " ".join(lines)
