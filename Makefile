@@ -1,5 +1,8 @@
 # `make quick` goes from a fresh clone to a first table and figures; `make help` lists the rest.
 
+# Keep compiled modules: without them every job would compile PyTorch's thousands of files anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake

@@ -142,6 +142,13 @@ def test_a_missing_key_is_named(key):
     assert mistake(without(key)).startswith(f"config: {key.replace('/', '.')}: this key is missing")
 
 
+def test_an_experiment_is_whole_without_overrides():
+    raw = without(f"experiments/{ONE_SHOT}/meta_batch_size")
+    raw["overrides"] = {"meta_batch_size": 8}
+    missing = f"config: experiments.{ONE_SHOT}.meta_batch_size: this key is missing"
+    assert mistake(raw).startswith(missing)
+
+
 def test_other_mistakes_are_counted():
     raw = changed("run", 1)
     assert "more mistake" not in mistake(raw)

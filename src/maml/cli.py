@@ -158,11 +158,14 @@ def plan(
     cores: Annotated[
         int | None, typer.Option(min=1, help="CPU cores that the run may use; all by default.")
     ] = None,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="The jobs run on other machines, as on a cluster.")
+    ] = False,
 ) -> None:
     """Print what a run would compute, on what, and how long it would take."""
     from maml.plan import print_plan
 
-    print_plan(configuration.read(config), cores)
+    print_plan(configuration.read(config), cores, elsewhere=elsewhere)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from maml.errors import UserError
 
 MAX_MEMBER = 16 * 2**20  # bytes; the largest image of ILSVRC2012 is just below
 MAX_TOTAL = 4 * 2**30  # bytes of all members of an archive
+MAX_MEMBERS = 200_000  # folders among them; their names are kept in memory
 SUFFIXES = (".zip", ".tar", ".tar.xz", ".tar.gz")
 IMAGES = (".png", ".jpg", ".jpeg")
 
@@ -36,8 +37,8 @@ def read_images(path: Path) -> Iterator[tuple[str, bytes]]:
 
     Raises:
         UserError: the archive is of another kind, cut short or damaged, or has a member that no
-            data set has: a name outside of the archive, a link or device, a name twice, or more
-            than `MAX_MEMBER` bytes, or `MAX_TOTAL` in all.
+            data set has: a name outside of the archive, a link or device, a name twice, more than
+            `MAX_MEMBER` bytes, or `MAX_TOTAL` in all, or more than `MAX_MEMBERS` members.
     """
     if not path.name.lower().endswith(SUFFIXES):
         raise UserError(f"{path} is no archive that can be read; one of: {', '.join(SUFFIXES)}")
@@ -57,9 +58,16 @@ class _Gate:
         self.archive = archive
         self.seen: set[str] = set()
         self.total = 0
+        self.count = 0
+
+    def enter(self, name: str) -> None:
+        """Count a member of any kind."""
+        self.count += 1
+        if self.count > MAX_MEMBERS:
+            self.refuse(name, f"is one of more than {MAX_MEMBERS:,}")
 
     def admits(self, name: str, size: int, *, regular: bool) -> str | None:
-        """Return the member's plain name if it is an image, else None; size in bytes."""
+        """Return a file's plain name if it is an image, else None; size in bytes."""
         path = PureWindowsPath(name)  # knows every way in which a name can be absolute
         plain = path.as_posix()
         self.total += size
@@ -84,6 +92,7 @@ class _Gate:
 def _read_zip(path: Path, gate: _Gate) -> Iterator[tuple[str, bytes]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            gate.enter(member.filename)
             if member.is_dir():
                 continue
             kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where no Unix made the archive
@@ -96,6 +105,7 @@ def _read_zip(path: Path, gate: _Gate) -> Iterator[tuple[str, bytes]]:
 def _read_tar(path: Path, gate: _Gate) -> Iterator[tuple[str, bytes]]:
     with _decompressed(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
         for member in archive:
+            gate.enter(member.name)
             if member.isdir():
                 continue
             name = gate.admits(member.name, member.size, regular=member.isreg())

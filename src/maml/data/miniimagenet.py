@@ -4,8 +4,8 @@
 of images that are named as in the split's CSV files: the first nine characters are the class.
 """
 
-import io
 import json
+import os
 from collections import defaultdict
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -16,6 +16,7 @@ from PIL import Image
 from maml.config import Dataset
 from maml.data import unpickle
 from maml.data.archives import read_images
+from maml.data.images import decode
 from maml.data.store import SPLITS
 from maml.errors import UserError
 
@@ -96,36 +97,33 @@ def _read_pickle(path: Path) -> tuple[np.ndarray, dict[str, list[int]]]:
 def _prepare_archives(
     dataset: Dataset, raw: Path, target: Path
 ) -> tuple[list[str], list[str], dict]:
-    archives = sorted(path for path in raw.iterdir() if path.name != "source.json")
-    encoded: dict[str, dict[str, bytes]] = defaultdict(dict)  # compressed: a seventh of the pixels
-    for archive in archives:
-        for member, content in read_images(archive):
-            name = PurePosixPath(member).name
-            if name in encoded[name[:WNID_LENGTH]]:
-                raise UserError(f"{archive}: {member} is there twice")
-            encoded[name[:WNID_LENGTH]][name] = content
     classes = official_split()
-    everything = sorted(name for of_split in classes.values() for name in of_split)
-    _check_classes(str(raw), sorted(encoded), everything, dataset, None)
-    target_images = _allocate(dataset, target)
+    for of_split, expected in classes.items():
+        _check_classes("the official split", expected, None, dataset, of_split)
     names = [name for of_split in SPLITS for name in sorted(classes[of_split])]
     split = [of_split for of_split in SPLITS for _ in classes[of_split]]
-    for index, name in enumerate(names):
-        files = encoded.pop(name)
-        _check_count(f"{raw}: {name}", len(files), dataset)
-        for image, file in enumerate(sorted(files)):
-            pixels = _decode(files[file], f"{raw}: {file}")
-            target_images[index, image] = _fit(pixels, dataset)
+    index = {name: number for number, name in enumerate(names)}
+    target_images = _allocate(dataset, target)
+    found: dict[str, dict[str, int]] = defaultdict(dict)  # class → file → where it was put
+    for archive in sorted(path for path in raw.iterdir() if path.name != "source.json"):
+        for member, content in read_images(archive):
+            file = PurePosixPath(member).name
+            of_class = found[file[:WNID_LENGTH]]
+            if file in of_class:
+                raise UserError(f"{archive}: {member} is there twice")
+            of_class[file] = len(of_class)
+            if file[:WNID_LENGTH] in index and len(of_class) <= dataset.images_per_class:
+                pixels = decode(content, f"{archive}: {member}", "RGB")
+                image = (index[file[:WNID_LENGTH]], of_class[file])
+                target_images[image] = _fit(pixels, dataset)
+    _check_classes(str(raw), sorted(found), names, dataset, None)
+    for name in names:
+        _check_count(f"{raw}: {name}", len(found[name]), dataset)
+        # in the order of the files' names, whatever their order in the archives
+        order = [found[name][file] for file in sorted(found[name])]
+        target_images[index[name]] = target_images[index[name]][order]
     target_images.flush()
     return names, split, _preprocessing(dataset)
-
-
-def _decode(content: bytes, where: str) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{where} is not a readable image ({error})") from error
 
 
 def _fit(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -141,7 +139,11 @@ def _allocate(dataset: Dataset, target: Path) -> np.ndarray:
     side = dataset.image_size
     count = sum(dataset.classes.model_dump().values())
     shape = (count, dataset.images_per_class, side, side, 3)
-    return np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
+    images = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and kills the process later
+        with target.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, target.stat().st_size)
+    return images
 
 
 def _check_classes(

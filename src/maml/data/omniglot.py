@@ -5,7 +5,6 @@ decoded content proves that both are the same.
 """
 
 import hashlib
-import io
 import json
 import lzma
 from collections import defaultdict
@@ -17,6 +16,7 @@ from PIL import Image
 
 from maml.config import Classes, Dataset
 from maml.data.archives import read_images
+from maml.data.images import decode
 from maml.errors import UserError
 
 ARCHIVES = ("images_background.zip", "images_evaluation.zip")
@@ -70,7 +70,8 @@ def read_archives(raw: Path) -> Drawings:
         found: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
         for name, content in read_images(path):
             member = PurePosixPath(name)
-            found[str(member.parent)][member.name] = _decode(content, f"{path}: {name}")
+            pixels = decode(content, f"{path}: {name}", "1", size=(SIDE, SIDE), modes=("1", "L"))
+            found[str(member.parent)][member.name] = np.packbits(pixels)
         for of_class in sorted(found):
             classes.append(of_class)
             files.append(sorted(found[of_class]))
@@ -85,19 +86,6 @@ def read_archives(raw: Path) -> Drawings:
     return Drawings(classes, files, np.stack([np.stack(of_class) for of_class in bits]))
 
 
-def _decode(content: bytes, where: str) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.size != (SIDE, SIDE) or image.mode not in ("1", "L"):
-                width, height = image.size
-                raise UserError(
-                    f"{where} is {width}x{height} in mode {image.mode}, not {SIDE}x{SIDE} in 1 bit"
-                )
-            return np.packbits(np.asarray(image.convert("1")))
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{where} is not a readable image ({error})") from error
-
-
 def read_bundle(folder: Path) -> Drawings:
     """Read the copy that ships with the project."""
     about_path, bits_path = (folder / name for name in BUNDLE)
@@ -110,7 +98,7 @@ def read_bundle(folder: Path) -> Drawings:
             for entry in about["classes"]
         ]
         bits = packed.reshape(len(classes), about["drawings"], -1)
-    except (OSError, ValueError, KeyError, TypeError, lzma.LZMAError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, lzma.LZMAError) as error:
         raise UserError(
             f"{folder} does not hold the bundled Omniglot ({error}); remove it and run "
             f"`snakemake download` again"

@@ -69,7 +69,7 @@ def load(folder: str | Path) -> PreparedData:
             digest=about["digest"],
             source=about["source"],
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{folder} is not a prepared data set ({error}); remove it and run `snakemake` again"
         ) from error

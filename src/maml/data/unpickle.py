@@ -73,7 +73,12 @@ _ALLOWED = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """The reader in Python: in C, twelve bytes can ask for a memo that fills the memory.
+
+    On the real files both take as long.
+    """
+
     def find_class(self, module: str, name: str) -> Any:
         try:
             return _ALLOWED[module, name]
@@ -84,7 +89,7 @@ class _Unpickler(pickle.Unpickler):
 def load(path: Path) -> object:
     """Load a pickle (protocol 4 or lower) of arrays, numbers, strings and plain containers.
 
-    Strings that Python 2 wrote are read as latin-1. Needs about three times the file's size in
+    Strings that Python 2 wrote are read as latin-1. Needs about twice the file's size in
     memory for a moment.
 
     Raises:

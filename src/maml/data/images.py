@@ -1,0 +1,54 @@
+"""Decode one image that somebody else made."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image
+
+from maml.errors import UserError
+
+FORMATS = ("PNG", "JPEG")  # what the data sets are published in; no other decoder is let near them
+MAX_PIXELS = 64 * 2**20  # more than any image of ILSVRC2012 has
+
+
+def decode(
+    content: bytes,
+    where: str,
+    mode: str,
+    *,
+    size: tuple[int, int] | None = None,
+    modes: tuple[str, ...] | None = None,
+) -> np.ndarray:
+    """Return the pixels of an image, in Pillow's ``mode``.
+
+    Args:
+        content: the image file.
+        where: its name in messages.
+        mode: ``1`` gives bool ``(height, width)``, ``RGB`` uint8 ``(height, width, 3)``.
+        size: the width and height that it must have, if any.
+        modes: the modes that it may be stored in, if not all.
+
+    Raises:
+        UserError: it is damaged, no image, or not of that size and mode.
+    """
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),  # of what the checks below refuse anyway
+            Image.open(io.BytesIO(content), formats=FORMATS) as image,
+        ):
+            width, height = image.size
+            if (size and image.size != size) or (modes and image.mode not in modes):
+                wanted = "x".join(map(str, size)) if size else "any size"
+                raise UserError(
+                    f"{where} is {width}x{height} in mode {image.mode}, not {wanted} in mode "
+                    f"{' or '.join(modes or (mode,))}"
+                )
+            if width * height > MAX_PIXELS:
+                raise UserError(f"{where} is {width}x{height}, more than {MAX_PIXELS:,} pixels")
+            return np.asarray(image.convert(mode))
+    except UserError:
+        raise
+    except Exception as error:  # a damaged image can raise nearly anything
+        reason = " ".join(str(error).split())
+        raise UserError(f"{where} is not a readable image ({reason})") from error
