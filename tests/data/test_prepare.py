@@ -25,6 +25,17 @@ def test_writes_what_store_reads(downloaded, omniglot, tmp_path):
     assert data.digest == content_digest(np.asarray(data.images), data.class_names, data.split)
 
 
+def test_a_file_that_was_not_downloaded_is_refused_but_for_snakemakes(
+    downloaded, omniglot, tmp_path
+):
+    raw = downloaded(omniglot)
+    (raw / ".snakemake_timestamp").touch()
+    prepare("omniglot", omniglot, raw, tmp_path / "one")
+    (raw / "images_more.zip").touch()
+    with pytest.raises(UserError, match=r"not downloaded: \['images_more.zip'\]"):
+        prepare("omniglot", omniglot, raw, tmp_path / "two")
+
+
 def test_is_the_same_each_time(downloaded, miniimagenet, tmp_path):
     raw = downloaded(miniimagenet)
     for name in ("one", "two"):
