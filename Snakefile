@@ -40,7 +40,7 @@ rule all:
 onstart:
     write_configuration()
     if trains():
-        shell("maml plan --config results/{RUN}/config.yaml >&2")
+        announce()
 
 
 onerror:

@@ -1,7 +1,7 @@
-import reference
 import torch
 from torch.nn import functional
 
+from maml import plain
 from maml.adaptation import inner_step, replicate, task_accuracies, task_losses
 from maml.meta import network_of
 from maml.networks import initialise, is_adapted
@@ -25,7 +25,7 @@ def test_a_step_follows_the_mean_loss_and_leaves_the_offsets(paper, random_batch
     support = (batch.support_images, batch.support_labels)
     stepped = inner_step(f, phi, *support, 2.0, second_derivatives=False)
     for task in range(2):
-        expected = reference.adapted(
+        expected = plain.adapted(
             network,
             theta,
             batch.support_images[task],

@@ -4,7 +4,7 @@ import copy
 from collections import OrderedDict
 
 import pytest
-from bad_input.configs import FILE, ONE_SHOT, RAW, changed
+from bad_input.configs import FILE, MISSING, ONE_SHOT, RAW, changed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +29,13 @@ def test_the_file_is_valid_and_selects_the_whole_of_table_1():
         "omniglot-official": "omniglot",
         "miniimagenet-official": "miniimagenet",
     }
+
+
+def test_an_experiment_is_whole_without_overrides():
+    raw = changed(f"experiments/{ONE_SHOT}/meta_batch_size", MISSING)
+    raw["overrides"] = {"meta_batch_size": 8}
+    missing = f"config: experiments.{ONE_SHOT}.meta_batch_size: this key is missing"
+    assert mistake(raw).startswith(missing)
 
 
 def test_other_mistakes_are_counted():

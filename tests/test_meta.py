@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-import reference
 import torch
 from helpers import ROOT
 
-from maml import published
+from maml import plain, published
 from maml.episodes import Batch
 from maml.meta import meta_gradient, meta_loss_scale
 from maml.networks import initialise
@@ -48,7 +47,7 @@ def test_equals_a_plain_loop_over_tasks(paper, random_batch, name, size, method,
     experiment = experiment.model_copy(update=settings)
     batch = random_batch(experiment, dataset, size=size, queries=2)
     ours = meta_gradient(network, paper.methods[method], experiment, theta, batch)
-    theirs = reference.meta_gradient(
+    theirs = plain.meta_gradient(
         network,
         experiment,
         theta,
@@ -64,7 +63,7 @@ def test_equals_a_plain_loop_with_the_authors_step_size(paper, random_batch, nam
     experiment, network, dataset, theta = start(paper, name, 28)
     batch = random_batch(experiment, dataset)
     ours = meta_gradient(network, paper.methods["maml"], experiment, theta, batch)
-    theirs = reference.meta_gradient(network, experiment, theta, batch, second=True, scale=5.0)
+    theirs = plain.meta_gradient(network, experiment, theta, batch, second=True, scale=5.0)
     assert relative(ours.gradient, theirs) < 1e-9
 
 
@@ -75,7 +74,7 @@ def test_cutting_max_pooling_equals_a_loop_that_holds_its_gradient_constant(pape
     scale = meta_loss_scale(experiment)
     cut = meta_gradient(network, paper.methods["maml-cut-pooling"], *arguments[1:]).gradient
     exact = meta_gradient(network, paper.methods["maml"], *arguments[1:]).gradient
-    theirs = reference.meta_gradient(*arguments, second=True, cut=True, scale=scale)
+    theirs = plain.meta_gradient(*arguments, second=True, cut=True, scale=scale)
     assert relative(cut, theirs) < 1e-9
     assert relative(cut, exact) > 1e-3
 

@@ -32,10 +32,10 @@ def computed(monkeypatch):
     now, seen = [0.0], {"training": [], "adapting": []}
     meta_gradient, measure_all = throughput.meta_gradient, throughput.measure_all
 
-    def slow_gradient(network, gradient, settings, theta, batch):
+    def slow_gradient(network, gradient, settings, theta, batch, **named):
         seen["training"].append(len(batch.support_labels))
         now[0] += TASK_OF_TRAINING * len(batch.support_labels)
-        return meta_gradient(network, gradient, settings, theta, batch)
+        return meta_gradient(network, gradient, settings, theta, batch, **named)
 
     def slow_measure(f: Forward, *args, tasks, steps, query_counts, **others):
         seen["adapting"].append((tasks, steps))

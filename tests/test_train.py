@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import shutil
 import signal
 from pathlib import Path
@@ -13,6 +14,7 @@ from maml import paths, weights
 from maml import train as module
 from maml.data.download import download
 from maml.data.prepare import prepare
+from maml.errors import UserError
 from maml.evaluate import evaluate
 from maml.train import train
 
@@ -51,9 +53,9 @@ def at_iteration(monkeypatch):
     plan = {"count": 0}
     original = module.meta_gradient
 
-    def watched(*arguments):
+    def watched(*arguments, **named):
         plan["count"] += 1
-        result = original(*arguments)
+        result = original(*arguments, **named)
         plan.get(plan["count"], lambda result: None)(result)
         return result
 
@@ -252,6 +254,34 @@ def test_two_trainings_of_one_job_do_not_write_at_the_same_time(job, data, tmp_p
     monkeypatch.setattr(module, "_place", watched)
     train(job, data, tmp_path / "out")
     assert len(held) == 2  # the folder's and the checkpoint's
+
+
+@pytest.fixture
+def small_files():
+    """Limit the size of files to what a curve needs and weights do not; yield how to lift it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_without_room_the_last_good_state_stays_and_training_goes_on_later(
+    job, data, tmp_path, at_iteration, request
+):
+    train(job, data, tmp_path / "whole")
+    shutil.rmtree(paths.CHECKPOINTS)
+    lift = []
+    at_iteration[10 + 5] = lambda result: lift.append(request.getfixturevalue("small_files"))
+    with pytest.raises(UserError, match=r"checkpoint cannot be written: file too large; raise"):
+        train(job, data, tmp_path / "resumed")
+    assert not (tmp_path / "resumed").exists()
+    (kept,) = checkpoints()
+    assert list(kept.parent.iterdir()) == [kept]
+    lift[0]()
+    at_iteration["count"] = 100
+    train(job, data, tmp_path / "resumed")
+    assert at_iteration["count"] == 100 + 6  # from iteration 4
+    assert files(tmp_path / "whole") == files(tmp_path / "resumed")
 
 
 def poison_loss(result):

@@ -158,11 +158,14 @@ def plan(
     cores: Annotated[
         int | None, typer.Option(min=1, help="CPU cores that the run may use; all by default.")
     ] = None,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="The jobs run on other machines, as on a cluster.")
+    ] = False,
 ) -> None:
     """Print what a run would compute, on what, and how long it would take."""
     from maml.plan import print_plan
 
-    print_plan(configuration.read(config), cores)
+    print_plan(configuration.read(config), cores, elsewhere=elsewhere)
 
 
 @app.command()
@@ -176,6 +179,14 @@ def status(
     from maml.status import show
 
     show(configuration.read(config), watch=watch)
+
+
+@app.command()
+def check(config: ConfigFiles = DEFAULT) -> None:
+    """Compare the meta-gradient with a plain loop over tasks, in float64, on this machine."""
+    from maml.check import check
+
+    check(configuration.read(config))
 
 
 @app.command()

@@ -548,6 +548,7 @@ def _check_network(here: str, network: Network) -> None:
 
 
 def _check_experiment(config: Config, name: str) -> None:
+    config.experiment(name, overridden=False)  # whole without overrides: tables compare with it
     experiment = config.experiment(name)
 
     def at(key: str) -> str:

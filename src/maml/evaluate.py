@@ -14,7 +14,7 @@ import pandas as pd
 
 from maml import checkpoint, devices, locks, provenance, weights
 from maml.codedigest import code_digest
-from maml.config import Job
+from maml.config import Job, Runtime
 from maml.errors import UserError
 from maml.files import atomic_file, remove_unfinished
 from maml.measure import Measured, measure_all
@@ -79,7 +79,7 @@ def _weights(path: Path, job: Job) -> weights.Trained:
     """Read weights; a UserError if they are those of another training than the job's."""
     trained = weights.load(path)
     then, now = trained.job.training_settings(), job.training_settings()
-    for key in sorted(now.keys() - {"precision", "threads"}):  # an evaluation may choose these
+    for key in sorted(now.keys() - Runtime.model_fields.keys()):  # how, not what
         if then[key] != now[key]:
             raise UserError(
                 f"{path} was trained with {key}: {then[key]}, and the configuration says "

@@ -29,6 +29,8 @@ PRESETS = Path("workflow/presets")
 BYTES_PER_ROW = 30  # of evaluation.csv
 STATES_PER_CHECKPOINT = 5  # weights, Adam's two moments, the best and the last weights
 
+UNMEASURABLE = (UserError, RuntimeError, MemoryError)  # RuntimeError is torch's, of memory too
+
 Pair = tuple[str, str]
 """An experiment and a method."""
 
@@ -53,7 +55,7 @@ class Workers:
     note: str
 
 
-def print_plan(config: Config, cores: int | None = None) -> None:
+def print_plan(config: Config, cores: int | None = None, *, elsewhere: bool = False) -> None:
     """Print the plan of a run: jobs, devices, data, disk, time.
 
     The first time, this machine's speed is measured, which takes a minute or two on a CPU; what is
@@ -62,15 +64,17 @@ def print_plan(config: Config, cores: int | None = None) -> None:
     Args:
         config: of the run.
         cores: CPU cores that the run may use; all by default.
+        elsewhere: the jobs run on other machines, whose speed cannot be measured here.
     """
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     left = {job_key(job): remaining(job) for job in config.jobs()}
-    workers, speeds, unknown = None, {}, ""
-    try:
-        workers = find_workers(config, cores)
-        speeds = measure(config, [pair for pair in config.pairs() if any(_of(pair, left))])
-    except (UserError, RuntimeError, MemoryError) as error:  # RuntimeError: torch's, memory too
-        unknown = " ".join(str(error).split())
+    workers, speeds, unknown = None, {}, "the jobs run on other machines" if elsewhere else ""
+    if not elsewhere:
+        try:
+            workers = find_workers(config, cores)
+            speeds = measure(config, [pair for pair in config.pairs() if any(_of(pair, left))])
+        except UNMEASURABLE as error:
+            unknown = " ".join(str(error).split())
     done = sum(not value for value in left.values())
     console.print(f"run {config.run}: {len(left)} trainings with an evaluation each, {done} done")
     console.print(_table(config, left, speeds))
@@ -270,7 +274,7 @@ def _shorter(config: Config, cores: int | None) -> str:
             left = {job_key(job): remaining(job) for job in preset.jobs()}
             speeds = measure(preset, preset.pairs())
             seconds = time_left(preset, left, speeds, find_workers(preset, cores))
-        except UserError:  # a preset that a person is editing
+        except UNMEASURABLE:  # or a preset that a person is editing
             continue
         found.append((seconds, f"snakemake --configfile {path} (about {duration(seconds)})"))
     return "\n".join(text for seconds, text in sorted(found))

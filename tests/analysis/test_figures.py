@@ -19,6 +19,12 @@ OMNIGLOT, MINI = "omniglot-5way-1shot", "miniimagenet-5way-1shot"
 PAIR = ["maml", "fomaml"]
 
 
+def another():
+    """Return an experiment that only its step size sets apart from Omniglot, 5-way 1-shot."""
+    settings = made_up().experiments[OMNIGLOT].model_dump(exclude_unset=True)
+    return settings | {"inner_step_size": 0.5}
+
+
 @pytest.fixture
 def drawn(tmp_path):
     """Draw a figure of a made-up run: (draw, *overlays, diverged) → config, results, figure."""
@@ -263,15 +269,7 @@ def test_a_method_whose_every_seed_diverged_is_said_to(drawn, draw):
 
 def test_experiments_that_differ_otherwise_go_by_their_keys():
     config = made_up(
-        {
-            "experiments": {
-                "slower": {
-                    **made_up().experiments[OMNIGLOT].model_dump(exclude_unset=True),
-                    "inner_step_size": 0.5,
-                }
-            }
-        },
-        select([OMNIGLOT, "slower", MINI], PAIR, [0]),
+        {"experiments": {"slower": another()}}, select([OMNIGLOT, "slower", MINI], PAIR, [0])
     )
     assert list(style.experiment_names(config).values()) == [
         f"Omniglot, {OMNIGLOT}",
@@ -290,10 +288,15 @@ def test_a_method_has_its_colour_and_marker_in_every_run():
 @pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 @pytest.mark.parametrize("count", [1, 8])
 def test_no_words_overlap_or_leave_the_page(drawn, draw, count):
-    names = list(made_up().experiments)[:count]
+    long_name = f"{OMNIGLOT}-with-a-much-smaller-inner-step"
+    names = [*list(made_up().experiments)[: count - 1], long_name]
     methods = [*PAIR, "maml-cut-pooling"]
-    shortened = {"overrides": {"iterations": 200, "meta_batch_size": 2, "test_tasks": 5}}
-    _, _, figure = drawn(draw, shortened, select(names, methods, [0, 1]))
+    long = {
+        "overrides": {"iterations": 200, "meta_batch_size": 2, "test_tasks": 5},
+        "datasets": {"omniglot": {"source": "drawn"}, "miniimagenet": {"source": "drawn"}},
+        "experiments": {long_name: another()},
+    }
+    _, _, figure = drawn(draw, long, select(names, methods, [0, 1]))
     page = figure.bbox
     boxes = [(text.get_text(), text.get_window_extent()) for text in words_of(figure)]
     for words, box in boxes:

@@ -1,8 +1,12 @@
 """Each case gets its message, and leaves nothing behind."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from helpers import ROOT
 
 import bad_input
 from bad_input.__main__ import PAGE, page
@@ -78,6 +82,23 @@ def test_is_answered_with_one_line_and_leaves_nothing(case, place):
     new = {name for name in after if after[name] is not False} - before.keys()
     assert new == set(case.keeps)
     assert {name: after.get(name) for name in before} == before
+
+
+def test_the_command_says_it_and_ends_with_1(tmp_path):
+    command = [Path(sys.executable).with_name("maml"), "download", "omniglot", "raw"]
+    done = subprocess.run(
+        [*command, "--config", ROOT / "config.yaml"],
+        cwd=tmp_path,
+        env={**os.environ, "MAML_MIRROR": "missing"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("maml: the mirror missing is no folder, nor a URL")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_page_is_current():

@@ -65,6 +65,7 @@ def pack(raw, pictures):
 def test_archives_are_read_by_the_names_in_the_csv_files(few, tmp_path):
     dataset, pictures = few
     raw = pack(tmp_path / "raw", pictures)
+    (raw / ".snakemake_timestamp").touch()
     names, split, _ = module.prepare(dataset, raw, tmp_path / "images.npy")
     assert names == ["n00000001", "n00000003", "n00000002"]
     assert split == ["train", "val", "test"]

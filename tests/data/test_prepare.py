@@ -3,11 +3,13 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import pytest
 from helpers import record
 
 from maml.config import Classes
 from maml.data.prepare import prepare
 from maml.data.store import content_digest, load
+from maml.errors import UserError
 
 
 def test_writes_what_store_reads(downloaded, omniglot, tmp_path):
@@ -19,6 +21,17 @@ def test_writes_what_store_reads(downloaded, omniglot, tmp_path):
     assert data.source == "drawn for a test"
     assert [len(data.classes(split)) for split in ("train", "val", "test")] == [6, 3, 4]
     assert data.digest == content_digest(np.asarray(data.images), data.class_names, data.split)
+
+
+def test_a_file_that_was_not_downloaded_is_refused_but_for_snakemakes(
+    downloaded, omniglot, tmp_path
+):
+    raw = downloaded(omniglot)
+    (raw / ".snakemake_timestamp").touch()
+    prepare("omniglot", omniglot, raw, tmp_path / "one")
+    (raw / "images_more.zip").touch()
+    with pytest.raises(UserError, match=r"not downloaded: \['images_more.zip'\]"):
+        prepare("omniglot", omniglot, raw, tmp_path / "two")
 
 
 def test_is_the_same_each_time(downloaded, miniimagenet, tmp_path):

@@ -8,8 +8,10 @@ OUTPUT
 """
 
 import json
+import os
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -30,8 +32,10 @@ except UserError as error:
 RUN = settings.run
 SLUGS = settings.slugs()
 
-# `maml` is the one of the environment that Snakemake runs in, activated or not.
-shell.prefix(f"export RUN={RUN} PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+# `maml` is the one of the environment that Snakemake runs in, activated or not. A prefix replaces
+# Snakemake's own, which is the strict mode: without pipefail, `tee` would hide that a job failed.
+BIN = shlex.quote(str(Path(sys.executable).parent))
+shell.prefix(f"set -euo pipefail; export RUN={RUN} PATH={BIN}:$PATH; ")
 
 # A local run starts as many jobs as there are slots on the GPUs; which job gets which GPU is
 # settled by `maml.devices.lease`. `--resources gpu=N` takes precedence.
@@ -86,6 +90,16 @@ def write_configuration():
     plain = json.loads(json.dumps(config))  # without Snakemake's types and YAML's aliases
     with atomic_file(f"results/{RUN}/config.yaml") as file:
         file.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), "utf-8")
+
+
+def announce():
+    """Print the plan of this run, which nothing in it can stop, and how to watch its jobs."""
+    where = f"--config results/{RUN}/config.yaml"
+    on = f"--cores {workflow.cores}" if workflow.local_exec else "--elsewhere"
+    shell(f"maml plan {where} {on} >&2 || echo 'No plan could be made; the run goes on.' >&2")
+    maml = Path(sys.executable).with_name("maml")
+    command = "maml" if shutil.which("maml") == str(maml) else os.path.relpath(maml)
+    print(f"All jobs, as they go: {command} status {where} --watch\n", file=sys.stderr)
 
 
 def trains():

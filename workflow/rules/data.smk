@@ -70,6 +70,7 @@ rule preview:
             "results/{run}/tasks/{dataset}.png",
             caption="../report/tasks.rst",
             category="Tasks",
+            labels={"tasks of": "{dataset}"},
         ),
     log:
         "logs/{run}/preview-{dataset}.log",

@@ -1,6 +1,7 @@
 """Ours beside the paper's, and MAML beside first-order MAML: dots with 95 % intervals."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from maml.analysis.statistics import Estimate, accuracies, paired_difference
 from maml.config import Config
 
 WIDTH = 7.2  # inches of the panels
+LABEL = 28  # letters of an experiment's name on a line
 SPREAD = 0.66  # of the room between two experiments, for their methods
 
 
@@ -197,8 +199,9 @@ def _not_in_paper(config: Config, cells: Sequence[Cell]) -> list[str]:
 
 
 def _marked(config: Config, experiment: str, name: str) -> str:
-    """Return an experiment's name with a mark where it was not run in full."""
-    return f"{name}\nshortened protocol" if config.shortenings(experiment) else name
+    """Return an experiment's name, wrapped, with a mark where it was not run in full."""
+    lines = [line for part in name.splitlines() for line in textwrap.wrap(part, LABEL)]
+    return "\n".join([*lines, *(["shortened protocol"] if config.shortenings(experiment) else [])])
 
 
 def _height(rows: int) -> float:

@@ -1,5 +1,6 @@
 """Accuracy along training, and along the inner steps of meta-testing; a panel an experiment."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -207,7 +208,12 @@ def _curves(results: Sequence[Result]) -> pd.DataFrame:
 def _size(config: Config) -> tuple[float, float]:
     """Return width and height of all panels together, in inches."""
     rows, columns = _grid(config)
-    return (6.5, 3.3) if columns == 1 else (3.9 * columns, 2.35 * rows)
+    width, height = _panel_size(columns)
+    return width * columns, height * rows
+
+
+def _panel_size(columns: int) -> tuple[float, float]:
+    return (6.5, 3.3) if columns == 1 else (3.9, 2.35)
 
 
 def _grid(config: Config) -> tuple[int, int]:
@@ -218,10 +224,12 @@ def _grid(config: Config) -> tuple[int, int]:
 
 def _panels(config: Config, figure: Figure) -> Iterator[tuple[str, Axes]]:
     """Yield each experiment with its panel, titled."""
-    panels = figure.subplots(*_grid(config), squeeze=False).flat
+    rows, columns = _grid(config)
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    letters = int(11.5 * (_panel_size(columns)[0] - 0.9))  # of a title, right of the labels
     names = style.experiment_names(config)
     for key, panel in zip(config.select.experiments, panels, strict=False):
-        panel.set_title(names[key])
+        panel.set_title(textwrap.fill(names[key], letters))
         panel.set_gid(key)
         yield key, panel
     for panel in panels:

@@ -8,6 +8,9 @@ import pandas as pd
 from maml.config import Config
 from maml.errors import UserError
 
+TITLES = {"omniglot": "Omniglot", "miniimagenet": "mini-ImageNet"}
+"""Format of a data set → its name, in the order of the paper's tables."""
+
 DECIMALS = {"omniglot": 1, "miniimagenet": 2}
 """Format of a data set → the decimals with which the paper prints its accuracies."""
 

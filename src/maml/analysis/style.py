@@ -17,13 +17,13 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
+from maml.analysis.paper import TITLES
 from maml.analysis.results import Result
 from maml.config import Config
 from maml.files import atomic_file
 
 GREY = "0.35"
 MARKERS = "osD^vPX"
-DATASETS = {"omniglot": "Omniglot", "miniimagenet": "mini-ImageNet"}
 HEADER = 0.7  # inches above the panels: title and run
 LINE = 0.15  # inches of a line of notes
 LETTERS = 16  # letters of a note on an inch
@@ -84,7 +84,7 @@ def marker(config: Config, method: str) -> str:
 def dataset_name(config: Config, dataset: str) -> str:
     """Return a data set's name in plain words; drawn images are called so."""
     drawn = " (drawn images)" if config.datasets[dataset].source == "drawn" else ""
-    return f"{DATASETS.get(dataset, dataset)}{drawn}"
+    return f"{TITLES.get(dataset, dataset)}{drawn}"
 
 
 def task_names(config: Config) -> dict[str, str]:

@@ -7,12 +7,11 @@ import pandas as pd
 
 from maml.analysis import paper
 from maml.analysis.cells import NOT_RUN, Cell, percent
-from maml.analysis.paper import DECIMALS, NO_CONV, Column
+from maml.analysis.paper import DECIMALS, NO_CONV, TITLES, Column
 from maml.analysis.remarks import measured, notes, remarks
 from maml.analysis.render import Page, Section
 from maml.config import Config
 
-TITLES = {"omniglot": "Omniglot", "miniimagenet": "mini-ImageNet"}
 NETWORKS = {"conv": "convolutional", "mlp": "fully connected"}
 
 CAPTION = (

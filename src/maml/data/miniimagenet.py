@@ -108,7 +108,9 @@ def _prepare_archives(
     index = {name: number for number, name in enumerate(names)}
     target_images = _allocate(dataset, target)
     found: dict[str, dict[str, int]] = defaultdict(dict)  # class → file → where it was put
-    for archive in sorted(path for path in raw.iterdir() if path.name != "source.json"):
+    for archive in sorted(raw.glob("[!.]*")):  # Snakemake leaves a file with a dot there
+        if archive.name == "source.json":
+            continue
         for member, content in read_images(archive):
             file = PurePosixPath(member).name
             of_class = found[file[:WNID_LENGTH]]

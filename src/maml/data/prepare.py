@@ -12,6 +12,8 @@ from maml.errors import UserError
 from maml.files import atomic_folder
 from maml.provenance import file_digest
 
+SNAKEMAKES = ".snakemake_timestamp"  # Snakemake puts it into each folder that a rule makes
+
 
 def prepare(name: str, dataset: Dataset, raw: Path, out: Path) -> None:
     """Write ``out/images.npy`` and ``out/dataset.json`` (see :mod:`maml.data.store`).
@@ -59,7 +61,7 @@ def _verified_source(raw: Path) -> str:
     try:
         about = json.loads((raw / "source.json").read_text(encoding="utf-8"))
         source, files = about["source"], about["files"]
-        extra = {path.name for path in raw.iterdir()} - {"source.json", *files}
+        extra = {path.name for path in raw.iterdir()} - {"source.json", SNAKEMAKES, *files}
         if extra:
             raise UserError(f"{raw} has files that were not downloaded: {sorted(extra)}; {again}")
         for name, recorded in files.items():

@@ -1,14 +1,23 @@
 """MAML as a plain loop over tasks with ``torch.autograd``: slow, and independent of the package.
 
-Nothing here is shared with ``maml.networks``, ``maml.adaptation`` or ``maml.meta``.
+Nothing here is shared with ``maml.networks``, ``maml.adaptation`` or ``maml.meta``: it is what they
+are checked against, by the tests and by ``maml check``.
 """
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
+from maml.config import Experiment, Network
+from maml.episodes import Batch
 
-def logits(network, parameters, images, *, cut_max_pool=False):
-    """One task: parameters without a task dimension, images (images, channels, height, width)."""
+Parameters = dict[str, Tensor]
+
+
+def logits(
+    network: Network, parameters: Parameters, images: Tensor, *, cut_max_pool: bool = False
+) -> Tensor:
+    """Return one task's logits ``(images, ways)``; parameters have no dimension for tasks."""
     layers = len(network.widths)
     hidden = images if network.kind == "conv" else images.flatten(1)
     for layer in range(1, layers + 1):
@@ -51,20 +60,39 @@ def logits(network, parameters, images, *, cut_max_pool=False):
     return functional.linear(hidden, parameters["head.weight"], parameters["head.bias"])
 
 
-def adapted(network, parameters, images, labels, steps, step_size, *, second, cut=False):
-    """φ of one task after ``steps`` inner steps."""
+def adapted(
+    network: Network,
+    parameters: Parameters,
+    images: Tensor,
+    labels: Tensor,
+    steps: int,
+    step_size: float,
+    *,
+    second: bool,
+    cut: bool = False,
+) -> Parameters:
+    """Return φ of one task after ``steps`` inner steps."""
     phi = dict(parameters)
     names = [name for name in phi if not name.startswith("norm")]
     for _ in range(steps):
         loss = functional.cross_entropy(logits(network, phi, images, cut_max_pool=cut), labels)
-        gradients = torch.autograd.grad(loss, [phi[n] for n in names], create_graph=True)
+        gradients = torch.autograd.grad(loss, [phi[n] for n in names], create_graph=second)
         for name, gradient in zip(names, gradients, strict=True):
-            phi[name] = phi[name] - step_size * (gradient if second else gradient.detach())
+            phi[name] = phi[name] - step_size * gradient
     return phi
 
 
-def meta_gradient(network, experiment, theta, batch, *, second, cut=False, scale=1.0):
-    """The gradient of the mean over tasks of ``scale`` times the query cross-entropy."""
+def meta_gradient(
+    network: Network,
+    experiment: Experiment,
+    theta: Parameters,
+    batch: Batch,
+    *,
+    second: bool,
+    cut: bool = False,
+    scale: float = 1.0,
+) -> Parameters:
+    """Return the gradient of the mean over tasks of ``scale`` times the query cross-entropy."""
     theta = {name: value.clone().requires_grad_() for name, value in theta.items()}
     total = 0.0
     for task in range(len(batch.support_labels)):

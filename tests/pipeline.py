@@ -1,0 +1,97 @@
+"""A copy of the project in which the pipeline runs through the command line."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers import ROOT
+
+PARTS = ("Snakefile", "config.yaml", "profiles", "workflow", "src")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project: its workflow, configuration and source.
+
+    Attributes:
+        folder: where it lies.
+    """
+
+    folder: Path
+
+    def snakemake(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+        """Run Snakemake to its end, whatever its exit code."""
+        with self.start(*arguments, **variables) as process:
+            output, _ = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen:
+        """Start Snakemake as a terminal would, in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", *arguments],
+            cwd=self.folder,
+            env=self._environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def maml(self, *arguments: str) -> str:
+        """Run a command of the project and return what it prints."""
+        return subprocess.run(
+            [sys.executable, "-m", "maml", *arguments],
+            cwd=self.folder,
+            env=self._environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    def _environment(self, **variables: str) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(self.folder / "src"), **variables}
+
+    def overlay(self, name: str, text: str) -> str:
+        """Write an overlay of the configuration and return its name."""
+        (self.folder / name).write_text(text)
+        return name
+
+    @contextlib.contextmanager
+    def edited(self, module: str, old: str, new: str) -> Iterator[None]:
+        """Change a module's source while the block runs."""
+        path = self.folder / "src" / "maml" / module
+        source = path.read_text()
+        assert old in source
+        path.write_text(source.replace(old, new, 1))
+        try:
+            yield
+        finally:
+            path.write_text(source)
+
+
+def jobs(output: str) -> dict[str, int]:
+    """Return rule → number of jobs, from what Snakemake says it does or would do."""
+    table = re.search(r"^Job stats:\n(.*?)^total", output, re.MULTILINE | re.DOTALL)
+    if table is None:
+        assert "Nothing to be done" in output, output
+        return {}
+    found = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table[1], re.M)}
+    return {name: count for name, count in found.items() if name != "all"}
+
+
+def copy_project(folder: Path) -> Project:
+    """Copy what a run needs into a new folder."""
+    folder.mkdir()
+    for name in PARTS:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    return Project(folder)

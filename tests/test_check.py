@@ -1,0 +1,36 @@
+import pytest
+from helpers import ROOT
+
+from maml import check as module
+from maml import config
+from maml.check import check
+from maml.errors import UserError
+
+
+@pytest.fixture
+def small():
+    """The smoke preset's small networks and tasks, on Omniglot alone."""
+    paths = [ROOT / "config.yaml", ROOT / "workflow" / "presets" / "smoke.yaml"]
+    loaded = config.load(paths)
+    loaded["select"]["experiments"] = ["omniglot-5way-1shot"]
+    return config.check(loaded)
+
+
+def test_prints_a_deviation_for_each_experiment_and_method(small, capsys):
+    check(small)
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[:2] for line in lines] == [list(pair) for pair in small.pairs()]
+    assert all(float(line.split()[2]) < 1e-9 for line in lines)
+
+
+def test_a_gradient_that_is_not_exact_is_named(small, monkeypatch):
+    original = module.meta_gradient
+
+    def wrong(*arguments, **named):
+        result = original(*arguments, **named)
+        result.gradient["conv2.weight"] *= 1 + 1e-6
+        return result
+
+    monkeypatch.setattr(module, "meta_gradient", wrong)
+    with pytest.raises(UserError, match="omniglot-5way-1shot maml, omniglot-5way-1shot fomaml"):
+        check(small)

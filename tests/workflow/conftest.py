@@ -1,0 +1,54 @@
+"""The pipeline on drawn images, run once for all tests that only look at it."""
+
+import pytest
+from pipeline import Project, copy_project
+
+OVERLAY = """
+select:
+  experiments: [omniglot-5way-1shot, miniimagenet-5way-1shot, diverging]
+  seeds: [0]
+experiments:
+  diverging:
+    dataset: omniglot
+    network: omniglot-conv
+    ways: 5
+    shots: 1
+    train_queries: 1
+    meta_batch_size: 2
+    inner_steps: 1
+    inner_step_size: 2.0
+    meta_step_size: 1.0e+20
+    test_queries: [1, 5]
+    reported_step: 3
+    reported_queries: 1
+"""
+
+
+SMOKE = ("--configfile", "workflow/presets/smoke.yaml", "tests.yaml")
+
+
+@pytest.fixture(scope="session")
+def smoke() -> tuple[str, ...]:
+    """Arguments for the smoke preset, with one seed and one experiment more, which diverges."""
+    return SMOKE
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    """A copy of the project in which nothing has run."""
+    return _project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> tuple[Project, str]:
+    """A copy in which the smoke preset has run, and what Snakemake said."""
+    project = _project(tmp_path_factory.mktemp("finished") / "project")
+    run = project.snakemake(*SMOKE)
+    assert run.returncode == 0, run.stdout
+    return project, run.stdout
+
+
+def _project(folder):
+    project = copy_project(folder)
+    project.overlay("tests.yaml", OVERLAY)
+    return project

@@ -1,0 +1,88 @@
+"""The whole pipeline on drawn images: what it makes, and what it says."""
+
+import json
+
+import pytest
+from pipeline import jobs
+
+PAIRS = [
+    (experiment, method)
+    for experiment in ("omniglot-5way-1shot", "miniimagenet-5way-1shot", "diverging")
+    for method in ("maml", "fomaml")
+]
+
+
+def test_every_declared_file_is_there(finished):
+    project, _ = finished
+    results = project.folder / "results" / "smoke"
+    expected = [
+        *(f"tasks/{dataset}.png" for dataset in ("omniglot", "miniimagenet")),
+        *(f"tables/table1.{kind}" for kind in ("html", "md", "csv", "tex")),
+        *(f"figures/learning-curves.{kind}" for kind in ("svg", "png")),
+        *(
+            f"runs/{experiment}/{method}/seed-0/{name}"
+            for experiment, method in PAIRS
+            for name in ("best.safetensors", "last.safetensors", "curve.csv", "evaluation.csv")
+        ),
+    ]
+    assert [name for name in expected if not (results / name).is_file()] == []
+    for slug in ("omniglot-drawn", "miniimagenet-drawn"):
+        assert (project.folder / "data" / "processed" / slug / "images.npy").is_file()
+
+
+def test_a_plan_and_how_to_watch_come_before_the_first_job(finished):
+    _, output = finished
+    plan = output.index("run smoke: 6 trainings with an evaluation each, 0 done")
+    watch = output.index("status --config results/smoke/config.yaml --watch")
+    assert plan < watch < output.index("Fetching omniglot")
+    assert "time left  about" in output
+
+
+def test_a_second_run_has_nothing_to_do(finished, smoke):
+    project, _ = finished
+    again = project.snakemake(*smoke, MAML_MIRROR="/another/mirror")
+    assert again.returncode == 0
+    assert jobs(again.stdout) == {}
+    assert "trainings with an evaluation each" not in again.stdout
+
+
+def test_a_training_that_diverges_does_not_stop_the_others(finished):
+    project, _ = finished
+    runs = project.folder / "results" / "smoke" / "runs"
+    diverged = []
+    for experiment, method in PAIRS:
+        record = json.loads((runs / experiment / method / "seed-0" / "training.json").read_text())
+        if record["outcome"].startswith("diverged"):
+            diverged.append((experiment, method))
+    assert diverged == [("diverging", "maml"), ("diverging", "fomaml")]
+    table = (runs.parent / "tables" / "table1.md").read_text()
+    assert "diverged" in table
+
+
+def test_the_status_shows_every_job_as_done(finished):
+    project, _ = finished
+    lines = project.maml("status", "--config", "results/smoke/config.yaml").splitlines()
+    assert sum(" done " in line for line in lines[1:-1]) == 4
+    assert lines[-1].startswith("6 of 6 done")
+
+
+def test_the_plan_of_a_finished_run_has_nothing_left(finished):
+    project, _ = finished
+    lines = project.maml("plan", "--config", "results/smoke/config.yaml").splitlines()
+    assert lines[0] == "run smoke: 6 trainings with an evaluation each, 6 done"
+    assert "time left  none" in [line.strip() for line in lines]
+
+
+def test_the_report_holds_tables_figures_and_captions(finished, smoke):
+    project, _ = finished
+    made = project.snakemake(*smoke, "--report", "report.html")
+    assert made.returncode == 0, made.stdout
+    report = (project.folder / "report.html").read_text()
+    for name in ("table1.html", "learning-curves.svg", "omniglot.png"):
+        assert name in report
+
+
+@pytest.mark.parametrize("name", ["train/diverging/maml/seed-0", "tables"])
+def test_each_job_has_a_log(finished, name):
+    project, _ = finished
+    assert (project.folder / "logs" / "smoke" / f"{name}.log").is_file()

@@ -1,0 +1,78 @@
+"""The rules as they stand: what they would run, and how they take mistakes."""
+
+import subprocess
+import sys
+
+import pytest
+from helpers import ROOT
+from pipeline import jobs
+
+FETCHED = "runtime: {device: auto, jobs_per_gpu: 2}"
+
+
+def test_the_default_configuration_lists_the_whole_paper(project):
+    run = project.snakemake("--dry-run")
+    found = jobs(run.stdout)
+    assert found["train"] == found["evaluate"] == 8 * 2 * 3  # experiments, methods, seeds
+    assert found["fetch"] == found["prepare"] == 2
+
+
+def test_a_dry_run_measures_and_writes_nothing(project):
+    run = project.snakemake("--dry-run")
+    assert "measuring" not in run.stdout
+    assert not {"results", "data", "logs", ".maml"} & {
+        path.name for path in project.folder.iterdir()
+    }
+
+
+def test_download_fetches_and_does_nothing_else(project, smoke):
+    overlay = project.overlay("gpus.yaml", FETCHED)
+    run = project.snakemake(*smoke, overlay, "download", CUDA_VISIBLE_DEVICES="0,1")
+    assert run.returncode == 0, run.stdout
+    assert jobs(run.stdout) == {"fetch": 2, "download": 1}
+    assert {path.name for path in (project.folder / "data").iterdir()} == {"raw"}
+    assert "trainings with an evaluation each" not in run.stdout  # no plan: nothing trains
+    assert "Provided resources: gpu=4" in run.stdout  # two GPUs, two jobs on each
+
+
+def test_the_number_of_gpus_can_be_said(project, smoke):
+    overlay = project.overlay("gpus.yaml", FETCHED)
+    run = project.snakemake(
+        *smoke, overlay, "download", "--resources", "gpu=1", CUDA_VISIBLE_DEVICES="0,1"
+    )
+    assert "Provided resources: gpu=1" in run.stdout
+
+
+def test_a_job_that_fails_fails_the_run(project, smoke):
+    overlay = project.overlay(
+        "official.yaml", "mirror: /no/such/folder\ndatasets: {omniglot: {source: official}}"
+    )
+    run = project.snakemake(*smoke, overlay, "data/raw/omniglot-official")
+    assert run.returncode == 1
+    assert "maml: the mirror /no/such/folder is no folder" in run.stdout
+    assert "run the same command again" in run.stdout
+    assert "Traceback" not in run.stdout
+    log = project.folder / "logs" / "data" / "fetch-omniglot-official.log"
+    assert "/no/such/folder" in log.read_text()
+
+
+def test_a_mistake_in_the_configuration_is_one_line(project):
+    run = project.snakemake("--dry-run", "--config", "protocol=papr")
+    assert run.returncode != 0
+    lines = [line for line in run.stdout.splitlines() if "protocol" in line]
+    assert lines == ["snakemake: config: protocol: 'papr' is not one of: code, paper"]
+    assert "Traceback" not in run.stdout
+
+
+def test_lint_asks_for_nothing_but_a_container(project):
+    output = project.snakemake("--lint").stdout
+    hints = [line.strip() for line in output.splitlines() if line.strip().startswith("* ")]
+    assert hints
+    assert all("container" in hint for hint in hints), output
+
+
+@pytest.mark.parametrize("part", ["Snakefile", "workflow"])
+def test_the_rules_are_formatted(part):
+    subprocess.run(
+        [sys.executable, "-m", "snakefmt", "--check", part], cwd=ROOT, check=True, timeout=60
+    )
