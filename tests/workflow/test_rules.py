@@ -27,7 +27,7 @@ def test_a_dry_run_measures_and_writes_nothing(project):
 
 def test_download_fetches_and_does_nothing_else(project, smoke):
     overlay = project.overlay("gpus.yaml", FETCHED)
-    run = project.snakemake(*smoke, overlay, "download", CUDA_VISIBLE_DEVICES="0,1")
+    run = project.snakemake("download", *smoke, overlay, CUDA_VISIBLE_DEVICES="0,1")
     assert run.returncode == 0, run.stdout
     assert jobs(run.stdout) == {"fetch": 2, "download": 1}
     assert {path.name for path in (project.folder / "data").iterdir()} == {"raw"}
@@ -38,7 +38,7 @@ def test_download_fetches_and_does_nothing_else(project, smoke):
 def test_the_number_of_gpus_can_be_said(project, smoke):
     overlay = project.overlay("gpus.yaml", FETCHED)
     run = project.snakemake(
-        *smoke, overlay, "download", "--resources", "gpu=1", CUDA_VISIBLE_DEVICES="0,1"
+        "download", *smoke, overlay, "--resources", "gpu=1", CUDA_VISIBLE_DEVICES="0,1"
     )
     assert "Provided resources: gpu=1" in run.stdout
 
@@ -47,7 +47,7 @@ def test_a_job_that_fails_fails_the_run(project, smoke):
     overlay = project.overlay(
         "official.yaml", "mirror: /no/such/folder\ndatasets: {omniglot: {source: official}}"
     )
-    run = project.snakemake(*smoke, overlay, "data/raw/omniglot-official")
+    run = project.snakemake("data/raw/omniglot-official", *smoke, overlay)
     assert run.returncode == 1
     assert "maml: the mirror /no/such/folder is no folder" in run.stdout
     assert "run the same command again" in run.stdout
