@@ -15,7 +15,7 @@ $(SNAKEMAKE) --configfile workflow/presets/$(1).yaml --report results/$(1)/repor
 @echo "Tables, figures and report.html are in results/$(1)."
 endef
 
-.PHONY: help setup quick quick-miniimagenet smoke paper unlock test test-long lint lock clean
+.PHONY: help setup quick quick-miniimagenet smoke paper unlock test test-long lint lock benchmark clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -52,6 +52,11 @@ lint: setup ## the style checks
 lock: setup ## choose all versions anew, within the bounds of pyproject.toml
 	$(COMPILE) --upgrade --extra dev --extra dvc pyproject.toml -o requirements.lock
 	echo uv | $(COMPILE) --upgrade - -o requirements-uv.lock
+
+# LEARN2LEARN=<folder with its source> adds learn2learn, whose package does not build any more.
+benchmark: setup ## time the meta-gradient against a plain loop and higher; about a quarter of an hour
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-benchmark.lock
+	$(BIN)/python benchmarks/run.py --memory $(if $(LEARN2LEARN),--learn2learn $(LEARN2LEARN))
 
 clean: ## remove .venv; data and results stay
 	rm -rf .venv

@@ -4,8 +4,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from helpers import ROOT
+from webserver import serving
 
 from maml import config
+from maml.data import fetch
 from maml.episodes import Batch
 
 os.environ.pop("MAML_MIRROR", None)  # tests use no data but what they make and what ships
@@ -59,3 +61,12 @@ def drawn() -> Callable[[str, str, int], config.Job]:
         return job.model_copy(update={"settings": settings, "runtime": runtime})
 
     return make
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A web server on this machine; nothing waits between two tries."""
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
+    with serving() as running:
+        yield running

@@ -1,12 +1,10 @@
 import json
 
 import numpy as np
-import pytest
 import torch
 from helpers import ROOT
 
 from maml import published, weights
-from maml.errors import UserError
 from maml.networks import initialise
 
 ARCHIVE = ROOT / "tests" / "golden" / "miniimagenet-5way-1shot-trained.npz"
@@ -34,28 +32,3 @@ def test_an_mlp_has_no_second_batch_norm_in_the_authors_count(paper):
     assert [named[f"norm{layer}.offset"].item() for layer in range(1, 5)] == [0, 2, 3, 4]
     assert list(named) == list(theta)
     assert torch.equal(named["linear2.weight"], theta["linear2.weight"])
-
-
-@pytest.mark.parametrize(
-    ("experiment", "message"),
-    [
-        (
-            "omniglot-5way-1shot-mlp",
-            "does not hold the authors' weights of omniglot-5way-1shot-mlp",
-        ),
-        ("omniglot-5way-1shot", r"conv1\.weight is \(32, 3, 3, 3\).* has \(64, 1, 3, 3\)"),
-    ],
-)
-def test_weights_of_another_network_are_refused(paper, tmp_path, experiment, message):
-    job = paper.job(experiment, "maml", 0)
-    with pytest.raises(UserError, match=message):
-        published.place(ARCHIVE, job, 59_000, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_file_that_is_no_archive_is_refused(paper, tmp_path):
-    (tmp_path / "page.npz").write_text("<html>")
-    with pytest.raises(UserError, match=r"page\.npz does not hold the authors' weights"):
-        published.place(
-            tmp_path / "page.npz", paper.job("omniglot-5way-1shot", "maml", 0), 1, tmp_path / "out"
-        )

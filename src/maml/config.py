@@ -364,7 +364,8 @@ def load(paths: list[Path]) -> dict[str, Any]:
     for path in paths:
         try:
             layer = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            json.dumps(layer, default=str)  # finds what contains itself, and dates as keys
+        except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"the configuration {path} cannot be read: {reason}") from error
         if layer is None:  # nothing but comments
