@@ -9,7 +9,6 @@ OUTPUT
 
 import atexit
 import json
-import os
 import re
 import shlex
 import shutil
@@ -134,8 +133,11 @@ def announce():
     on = f"--cores {workflow.cores}" if workflow.local_exec else "--elsewhere"
     shell(f"maml plan {where} {on} >&2 || echo 'No plan could be made; the run goes on.' >&2")
     maml = Path(sys.executable).with_name("maml")
-    command = "maml" if shutil.which("maml") == str(maml) else os.path.relpath(maml)
-    print(f"All jobs, as they go: {command} status {where} --watch\n", file=sys.stderr)
+    if shutil.which("maml") == str(maml):
+        maml = "maml"
+    elif maml.is_relative_to(Path.cwd()):
+        maml = maml.relative_to(Path.cwd())
+    print(f"All jobs, as they go: {maml} status {where} --watch\n", file=sys.stderr)
 
 
 def trains():
