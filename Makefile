@@ -44,6 +44,9 @@ test: setup ## all tests but the long ones
 test-long: setup ## the tests that take minutes: kills at random moments
 	$(BIN)/pytest -m long
 
+fuzz: setup ## search for files that make a reader crash, for about ten minutes
+	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout=0
+
 lint: setup ## the style checks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
