@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 
@@ -67,3 +69,10 @@ def test_real_omniglot_from_the_copy_that_ships(omniglot, tmp_path):
     assert data.images.shape == (1623, 20, 28, 28, 1)
     assert data.class_names[0] == "Alphabet_of_the_Magi/character01"
     assert 0.05 < (np.asarray(data.images) == 255).mean() < 0.2  # ink is white
+
+
+def test_preparing_imports_nothing_heavy():
+    program = (
+        "import sys; import maml.data.download, maml.data.prepare; sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
