@@ -67,6 +67,11 @@ class Dataset(Strict):
         """Channels of an image: 1 for Omniglot, 3 for mini-ImageNet."""
         return 1 if self.format == "omniglot" else 3
 
+    @property
+    def may_be_passed_on(self) -> bool:
+        """Whether the licence allows to copy the images to others: ImageNet's terms do not."""
+        return self.format != "miniimagenet" or self.source == "drawn"
+
 
 class Initialisation(Strict):
     """How a weight matrix or kernel starts. Biases and batch-norm offsets start at 0."""

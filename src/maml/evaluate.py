@@ -78,6 +78,8 @@ def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
 def _weights(path: Path, job: Job) -> weights.Trained:
     """Read weights; a UserError if they are those of another training than the job's."""
     trained = weights.load(path)
+    if not isinstance(trained.about.get("iteration"), int):
+        raise UserError(f"{path} does not say of which iteration its weights are; train again")
     then, now = trained.job.training_settings(), job.training_settings()
     for key in sorted(now.keys() - Runtime.model_fields.keys()):  # how, not what
         if then[key] != now[key]:

@@ -97,7 +97,15 @@ def load(path: str | Path) -> Trained:
             card = json.loads(file.metadata()["card"])
             theta = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         job = Job.model_validate(card.pop("job"))
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        safetensors.SafetensorError,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not hold trained weights ({reason}); {again}") from error
     shapes = parameter_shapes(job.network, image_shape(job), job.settings.ways)

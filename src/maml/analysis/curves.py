@@ -163,7 +163,9 @@ def accuracy_by_step(config: Config, results: Sequence[Result]) -> Figure:
 
 
 def _zoom(panel: Axes, low: float, high: float, before: list[float]) -> None:
-    """Show steps 1 and later; where that hides the accuracy before adapting, say it."""
+    """Show steps 1 and later, and step 0 unless that would halve their scale; then say it."""
+    if low - min(before) < high - low:
+        low = min(low, *before)
     margin = max(0.1 * (high - low), 0.2)
     panel.set_ylim(low - margin, high + margin)
     if min(before) < low - margin:
