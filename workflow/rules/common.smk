@@ -9,6 +9,7 @@ OUTPUT
 
 import atexit
 import json
+import os
 import re
 import shlex
 import shutil
