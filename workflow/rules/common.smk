@@ -9,7 +9,6 @@ OUTPUT
 
 import atexit
 import json
-import os
 import re
 import shlex
 import shutil
@@ -20,8 +19,6 @@ import yaml
 
 # The code beside this Snakefile runs, not that of another copy which happens to be installed.
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
-inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], *inherited])
 
 from maml import config as configuration
 from maml import records, versioning
@@ -44,7 +41,10 @@ SLUGS = settings.slugs()
 # `maml` is the one of the environment that Snakemake runs in, activated or not. A prefix replaces
 # Snakemake's own, which is the strict mode: without pipefail, `tee` would hide that a job failed.
 BIN = shlex.quote(str(Path(sys.executable).parent))
-shell.prefix(f"set -euo pipefail; export RUN={RUN} PATH={BIN}:$PATH; ")
+shell.prefix(
+    f"set -euo pipefail; export RUN={RUN} PATH={BIN}:$PATH"
+    f" PYTHONPATH={shlex.quote(sys.path[0])}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+)
 
 # A local run starts as many jobs as there are slots on the GPUs; which job gets which GPU is
 # settled by `maml.devices.lease`. `--resources gpu=N` takes precedence.
