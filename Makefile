@@ -15,7 +15,7 @@ $(SNAKEMAKE) --configfile workflow/presets/$(1).yaml --report results/$(1)/repor
 @echo "Tables, figures and report.html are in results/$(1)."
 endef
 
-.PHONY: help setup quick quick-miniimagenet smoke paper unlock test test-long lint lock benchmark clean
+.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-mirror lint lock benchmark clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -38,11 +38,17 @@ paper: setup ## all of Table 1: days on a GPU
 unlock: setup ## after a kill of Snakemake itself; a job that still runs keeps a lock of its own
 	$(SNAKEMAKE) --unlock
 
+restore: setup ## bring back the recorded results with DVC, and say what is left to do
+	$(BIN)/maml restore
+
 test: setup ## all tests but the long ones
 	$(BIN)/pytest
 
 test-long: setup ## the tests that take minutes: kills at random moments
 	$(BIN)/pytest -m long
+
+test-mirror: setup ## the authors' weights on the real mini-ImageNet: MAML_MIRROR=<folder>
+	$(BIN)/pytest -m mirror
 
 lint: setup ## the style checks
 	$(BIN)/ruff check

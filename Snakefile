@@ -32,9 +32,11 @@ rule all:
     """Everything that config.yaml selects."""
     default_target: True
     input:
-        expand("results/{run}/tasks/{dataset}.png", run=RUN, dataset=SLUGS.values()),
+        previews(),
         expand(rules.tables.output, run=RUN),
         expand(rules.figures.output, run=RUN),
+        expand(rules.plots.output, run=RUN),
+        rules.cards.output,
 
 
 onstart:

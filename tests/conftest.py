@@ -4,11 +4,14 @@ from collections.abc import Callable
 import pytest
 import torch
 from helpers import ROOT
+from webserver import serving
 
 from maml import config
+from maml.data import fetch
 from maml.episodes import Batch
 
-os.environ.pop("MAML_MIRROR", None)  # tests use no data but what they make and what ships
+# Tests use no data but what they make and what ships, but for those marked `mirror`.
+MIRROR = os.environ.pop("MAML_MIRROR", None)
 torch.set_num_threads(1)
 
 
@@ -16,6 +19,14 @@ torch.set_num_threads(1)
 def paper() -> config.Config:
     """The configuration that ships with the project."""
     return config.read([ROOT / "config.yaml"])
+
+
+@pytest.fixture
+def mirror() -> str:
+    """Return where the real files are."""
+    if MIRROR is None:
+        pytest.fail("name a folder with the real mini-ImageNet: MAML_MIRROR=<folder>")
+    return MIRROR
 
 
 @pytest.fixture
@@ -59,3 +70,12 @@ def drawn() -> Callable[[str, str, int], config.Job]:
         return job.model_copy(update={"settings": settings, "runtime": runtime})
 
     return make
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A web server on this machine; nothing waits between two tries."""
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
+    with serving() as running:
+        yield running

@@ -2,41 +2,15 @@
 
 import copy
 from collections import OrderedDict
-from pathlib import Path
 
 import pytest
-import yaml
+from bad_input.configs import FILE, MISSING, ONE_SHOT, RAW, changed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maml import config as configuration
 from maml.config import Experiment, check, merge, read
 from maml.errors import UserError
-
-FILE = Path(__file__).parents[1] / "config.yaml"
-RAW = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-ONE_SHOT = "omniglot-5way-1shot"
-
-
-def changed(path: str, value: object) -> dict:
-    """Return config.yaml's content with the key at ``path`` (``a/b/c``) set to ``value``."""
-    raw = copy.deepcopy(RAW)
-    *parents, last = path.split("/")
-    part = raw
-    for key in parents:
-        part = part[key]
-    part[last] = value
-    return raw
-
-
-def without(path: str) -> dict:
-    raw = copy.deepcopy(RAW)
-    *parents, last = path.split("/")
-    part = raw
-    for key in parents:
-        part = part[key]
-    del part[last]
-    return raw
 
 
 def mistake(raw: dict) -> str:
@@ -57,93 +31,8 @@ def test_the_file_is_valid_and_selects_the_whole_of_table_1():
     }
 
 
-# One row for each kind of mistake: what is set, and the message after "config: ".
-MISTAKES = [
-    ("run", 2024, "run: must be a valid string, not 2024 (put it in quotes)"),
-    ("run", "a/b", "run: must be a name of letters"),
-    ("run", None, "run: must be a valid string, not null"),
-    ("experimentz", {}, "experimentz: unknown key; did you mean 'experiments'?"),
-    ("shots", 5, "shots: unknown key; 'shots' belongs in defaults, experiments.<name> or override"),
-    ("defaults/iterationz", 5, "defaults.iterationz: unknown key; did you mean 'iterations'?"),
-    ("defaults/iterations", "5", "defaults.iterations: must be a valid integer, not '5'"),
-    ("defaults/iterations", 5.5, "defaults.iterations: must be a valid integer, not 5.5"),
-    ("defaults/iterations", True, "defaults.iterations: must be a valid integer, not true"),
-    ("defaults/iterations", 0, "defaults.iterations: must be greater than or equal to 1, not 0"),
-    (
-        "defaults/meta_step_size",
-        "1e-3",
-        "defaults.meta_step_size: must be a valid number, not '1e-3' (in YAML write 1.0e-3",
-    ),
-    ("defaults/meta_step_size", "fast", "defaults.meta_step_size: must be a valid number, not"),
-    ("defaults/meta_step_size", float("inf"), "defaults.meta_step_size: must be a finite number"),
-    ("defaults/meta_loss", "sum", "defaults.meta_loss: must be 'mean' or 'sum-per-shot', not"),
-    ("defaults/test_queries", 5, "defaults.test_queries: must be a list, not 5"),
-    ("overrides", None, "overrides: must be a mapping of keys to values, not null"),
-    ("overrides/ways", 1, "overrides.ways: must be greater than or equal to 2, not 1"),
-    ("select/experiments", [], "select.experiments: must not be empty"),
-    ("select/experiments", ["nope"], "select.experiments: 'nope' is not one of: omniglot-5way"),
-    ("select/methods", ["MAML"], "select.methods: 'MAML' is not one of: maml, fomaml"),
-    ("select/methods", ["maml", "maml"], "select.methods: maml is listed twice"),
-    ("select/seeds", [0, -1], "select.seeds.1: must be greater than or equal to 0, not -1"),
-    ("protocol", "papr", "protocol: 'papr' is not one of: code, paper"),
-    ("protocols/paper", "x", "protocols.paper: must be a mapping"),
-    ("protocols/paper/defaults/shot", 1, "protocols.paper.defaults.shot: unknown key; did you"),
-    ("protocols/code", {}, "protocols.code: the file itself is `code`"),
-    ("experiments/..", {}, "experiments...: must be a name"),
-    ("experiments/new", {"dataset": "omniglot"}, "experiments.new.network: this key is missing"),
-    (f"experiments/{ONE_SHOT}/dataset", "o", f"experiments.{ONE_SHOT}.dataset: 'o' is not one of"),
-    (f"experiments/{ONE_SHOT}/network", "n", f"experiments.{ONE_SHOT}.network: 'n' is not one of"),
-    ("overrides/network", "n", "overrides.network: 'n' is not one of"),
-    ("overrides/shots", 20, f"experiments.{ONE_SHOT}.train_queries: 20 shots and 1 queries are"),
-    ("overrides/train_queries", 20, "overrides.train_queries: 1 shots and 20 queries are more"),
-    (
-        f"experiments/{ONE_SHOT}/test_queries",
-        [1, 20],
-        f"experiments.{ONE_SHOT}.test_queries: 1 shots and 20 queries are more than the 20 images",
-    ),
-    (f"experiments/{ONE_SHOT}/test_queries", [1, 1], f"experiments.{ONE_SHOT}.test_queries: 1 is"),
-    (
-        "datasets/omniglot/classes/val",
-        3,
-        f"experiments.{ONE_SHOT}.ways: 5 ways are more than the 3 classes of "
-        "datasets.omniglot.classes.val",
-    ),
-    (
-        "overrides/test_steps",
-        2,
-        f"experiments.{ONE_SHOT}.reported_step: step 3 is beyond the last one, 2 "
-        "(overrides.test_steps)",
-    ),
-    ("overrides/reported_queries", 3, "overrides.reported_queries: 3 is not one of [1, 15]"),
-    ("datasets/omniglot/classes/val", 0, "defaults.reported_checkpoint: 'best' needs validation"),
-    ("datasets/miniimagenet/source", "bundled", "datasets.miniimagenet.source: only Omniglot is"),
-    ("networks/mlp/downsampling", "stride", "networks.mlp.downsampling: conv networks need"),
-    (
-        "networks/mlp/head_initialisation",
-        {"distribution": "normal"},
-        "networks.mlp.head_initialisation: normal distributions need a standard_deviation",
-    ),
-    (
-        "networks/miniimagenet-conv/widths",
-        [32] * 7,
-        "networks.miniimagenet-conv.widths: 7 poolings leave nothing of 84 pixels",
-    ),
-    ("networks/mlp/widths", [256, 0], "networks.mlp.widths.1: must be greater than or equal to 1"),
-]
-
-
-@pytest.mark.parametrize(("path", "value", "expected"), MISTAKES)
-def test_a_mistake_is_one_line_that_names_the_key(path, value, expected):
-    assert mistake(changed(path, value)).startswith(f"config: {expected}")
-
-
-@pytest.mark.parametrize("key", ["run", "select", "runtime/threads", "datasets/omniglot/classes"])
-def test_a_missing_key_is_named(key):
-    assert mistake(without(key)).startswith(f"config: {key.replace('/', '.')}: this key is missing")
-
-
 def test_an_experiment_is_whole_without_overrides():
-    raw = without(f"experiments/{ONE_SHOT}/meta_batch_size")
+    raw = changed(f"experiments/{ONE_SHOT}/meta_batch_size", MISSING)
     raw["overrides"] = {"meta_batch_size": 8}
     missing = f"config: experiments.{ONE_SHOT}.meta_batch_size: this key is missing"
     assert mistake(raw).startswith(missing)
@@ -194,26 +83,6 @@ def assert_answered(raw: dict) -> None:
         message = str(error)
     assert message.startswith("config: ")
     assert len(message.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (None, "cannot be read: [Errno 2] No such file"),
-        ("a: [1", "cannot be read: while parsing a flow sequence"),
-        (b"\xff\xfe\xfa", "cannot be read: "),
-        ("- 1", "is not a mapping"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_named(tmp_path, content, expected):
-    path = tmp_path / "mine.yaml"
-    if content is not None:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(UserError) as caught:
-        read([FILE, path])
-    assert str(caught.value).startswith(f"the configuration {path} ")
-    assert expected in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def test_overlays_are_merged_key_by_key_in_order(tmp_path):

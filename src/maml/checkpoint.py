@@ -90,7 +90,7 @@ class Checkpoint:
         try:
             head = json.loads(line)
             named, recorded = digest_of(head["inputs"]), head["sha256"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self.refused("it is cut short, or no checkpoint") from error
         if named != self.identity:
             raise self.refused("it holds another training than its name says")
@@ -118,7 +118,7 @@ class Checkpoint:
                     head = json.loads(file.readline())
                 then = _flat(head["inputs"])
                 iteration, written = int(head["iteration"]), other.stat().st_mtime
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue  # damaged, and not what this training resumes from
             keys = [key for key in sorted({*now, *then}) if now.get(key) != then.get(key)]
             said = [_change(key, then.get(key), now.get(key)) for key in keys[:SHOWN_CHANGES]]

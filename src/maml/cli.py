@@ -153,6 +153,29 @@ def figures(
 
 
 @app.command()
+def cards(
+    runs: Annotated[Path, typer.Argument(help="results/<run>/runs; the cards go there.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Write a card beside each trained network: what it is, how good, under which licence."""
+    from maml.cards import write_cards
+
+    write_cards(configuration.read(config), runs)
+
+
+@app.command()
+def plots(
+    runs: Annotated[Path, typer.Argument(help="results/<run>/runs")],
+    out: Annotated[Path, typer.Argument(help="The folder for the two tables.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Tabulate learning curves and accuracy by inner step for `dvc plots`."""
+    from maml.analysis.plots import write_plots
+
+    write_plots(configuration.read(config), runs, out)
+
+
+@app.command()
 def plan(
     config: ConfigFiles = DEFAULT,
     cores: Annotated[
@@ -179,6 +202,24 @@ def status(
     from maml.status import show
 
     show(configuration.read(config), watch=watch)
+
+
+@app.command()
+def trace(
+    table: Annotated[Path, typer.Argument(help="A file in results/<run>/tables.")],
+) -> None:
+    """Print what each number of a table comes from, and verify the digests."""
+    from maml.trace import trace
+
+    trace(table)
+
+
+@app.command()
+def restore() -> None:
+    """Bring back the recorded results with DVC; nothing is computed again."""
+    from maml.versioning import restore
+
+    restore()
 
 
 @app.command()

@@ -67,6 +67,11 @@ class Dataset(Strict):
         """Channels of an image: 1 for Omniglot, 3 for mini-ImageNet."""
         return 1 if self.format == "omniglot" else 3
 
+    @property
+    def may_be_passed_on(self) -> bool:
+        """Whether the licence allows to copy the images to others: ImageNet's terms do not."""
+        return self.format != "miniimagenet" or self.source == "drawn"
+
 
 class Initialisation(Strict):
     """How a weight matrix or kernel starts. Biases and batch-norm offsets start at 0."""
@@ -364,7 +369,8 @@ def load(paths: list[Path]) -> dict[str, Any]:
     for path in paths:
         try:
             layer = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            json.dumps(layer, default=str)  # finds what contains itself, and dates as keys
+        except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"the configuration {path} cannot be read: {reason}") from error
         if layer is None:  # nothing but comments

@@ -14,7 +14,8 @@ import pandas as pd
 
 from maml import checkpoint, devices, locks, provenance, weights
 from maml.codedigest import code_digest
-from maml.config import Job
+from maml.config import Job, Runtime
+from maml.errors import UserError
 from maml.files import atomic_file, remove_unfinished
 from maml.measure import Measured, measure_all
 from maml.progress import Progress
@@ -35,8 +36,8 @@ def evaluate(job: Job, data_folder: Path, folder: Path) -> None:
 
 
 def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
-    trained = {name: weights.load(folder / f"{name}.safetensors") for name in CHECKPOINTS}
-    training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    trained = {name: _weights(folder / f"{name}.safetensors", job) for name in CHECKPOINTS}
+    training = _training(folder / "training.json")
     rounds = len(CHECKPOINTS) * job.settings.test_tasks
     with (
         session(job, data_folder) as here,
@@ -72,6 +73,34 @@ def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
         _write(folder / "evaluation.csv", origin, tables)
     if training["outcome"] == "finished" and "identity" in training:
         checkpoint.remove(job, training["identity"])
+
+
+def _weights(path: Path, job: Job) -> weights.Trained:
+    """Read weights; a UserError if they are those of another training than the job's."""
+    trained = weights.load(path)
+    if not isinstance(trained.about.get("iteration"), int):
+        raise UserError(f"{path} does not say of which iteration its weights are; train again")
+    then, now = trained.job.training_settings(), job.training_settings()
+    for key in sorted(now.keys() - Runtime.model_fields.keys()):  # how, not what
+        if then[key] != now[key]:
+            raise UserError(
+                f"{path} was trained with {key}: {then[key]}, and the configuration says "
+                f"{now[key]}; train again, or evaluate with the configuration of the training"
+            )
+    return trained
+
+
+def _training(path: Path) -> dict[str, Any]:
+    """Read training.json."""
+    try:
+        training = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(training["outcome"], str):
+            raise TypeError("outcome is no text")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); remove its folder and train again"
+        ) from error
+    return training
 
 
 def evaluate_weights(here: Session, trained: weights.Trained) -> Iterator[Measured]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-import torch
 
 import maml
 
@@ -25,6 +24,8 @@ def file_digest(path: Path) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions that can change a result."""
+    import torch  # takes seconds, and fetching and preparing data needs none of it
+
     return {
         "maml": maml.__version__,
         "python": platform.python_version(),

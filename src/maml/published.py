@@ -50,21 +50,27 @@ def place(archive: Path, job: Job, iteration: int, out: Path) -> None:
         UserError: the file is no archive of arrays, or they do not fit the job's network.
     """
     try:
-        with np.load(archive, allow_pickle=False) as arrays:
+        with archive.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             prefix = "parameter/" if any(n.startswith("parameter/") for n in arrays.files) else ""
             named = {n.removeprefix(prefix): arrays[n] for n in arrays.files}
         theta = parameters(job.network, named)
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except Exception as error:  # a damaged archive can raise nearly anything
+        reason = " ".join(str(error).split())
         raise UserError(
-            f"{archive} does not hold the authors' weights of {job.experiment} ({error})"
+            f"{archive} does not hold the authors' weights of {job.experiment} ({reason}); "
+            "name the file that they published"
         ) from error
     expected = parameter_shapes(job.network, weights.image_shape(job), job.settings.ways)
     for name, shape in expected.items():
         if tuple(theta[name].shape) != shape:
             raise UserError(
                 f"{archive}: {name} is {tuple(theta[name].shape)}, and the network of "
-                f"{job.experiment} has {shape}"
+                f"{job.experiment} has {shape}; name the experiment that they are of"
             )
+    if not all(bool(value.isfinite().all()) for value in theta.values()):
+        raise UserError(
+            f"{archive}: some weights are not finite; name the file that they published"
+        )
     origin = {"origin": "the authors' published weights", "file": provenance.file_digest(archive)}
     for name in ("best", "last"):
         weights.save(out / f"{name}.safetensors", theta, job, iteration=iteration, **origin)

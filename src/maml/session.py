@@ -14,6 +14,7 @@ from maml.allocator import keep_freed_memory
 from maml.config import Job
 from maml.data import store
 from maml.episodes import TaskSpace
+from maml.errors import UserError
 from maml.meta import network_of
 from maml.networks import largest_layer
 
@@ -80,6 +81,7 @@ def session(job: Job, folder: Path) -> Iterator[Session]:
     keep_freed_memory()
     torch.set_num_threads(job.runtime.threads)
     data = store.load(folder)
+    _check(data, job, folder)
     with devices.taken(job.runtime) as device:
         yield Session(
             job=job,
@@ -87,6 +89,19 @@ def session(job: Job, folder: Path) -> Iterator[Session]:
             dtype=getattr(torch, job.runtime.precision),
             data=data,
             images=device_images(data, device),
+        )
+
+
+def _check(data: store.PreparedData, job: Job, folder: Path) -> None:
+    """Raise a UserError if the data are not those that the job was configured for."""
+    classes, size = job.dataset.classes.model_dump(), job.dataset.image_size
+    shape = (job.dataset.images_per_class, size, size, job.dataset.channels)
+    found = {split: len(data.classes(split)) for split in store.SPLITS}
+    if data.name != job.settings.dataset or found != classes or data.images.shape[1:] != shape:
+        raise UserError(
+            f"{folder} holds {data.name} with the classes {found} of {data.images.shape[1:]}, and "
+            f"{job.experiment} needs {job.settings.dataset} with {classes} of {shape}; name its "
+            "folder, or run `snakemake`, which prepares it"
         )
 
 

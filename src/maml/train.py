@@ -76,7 +76,7 @@ def _resume(here: Session, state: State, checkpoint: Checkpoint, progress: Progr
         return
     try:
         state.restore(saved)
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise checkpoint.refused(" ".join(str(error).split())) from error
     progress.say(f"resumed at iteration {state.iteration:,} of {total:,}")
     progress.update(state.iteration)

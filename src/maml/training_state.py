@@ -133,8 +133,14 @@ class State:
         """Continue from :meth:`saved`.
 
         Raises:
-            ValueError: it is of another network, or holds weights that are not finite.
+            ValueError: it is of another network, or holds weights that are not finite, or numbers
+                that no training has.
         """
+        counted = isinstance(saved["iteration"], int)
+        timed = all(isinstance(saved[key], float) for key in ("seconds", "validation_seconds"))
+        rows = all(isinstance(row, dict) for row in saved["curve"])
+        if not (counted and timed and rows and saved["since_row"].shape[1:] == (2,)):
+            raise ValueError("its numbers are not those of a training")
         best, last = Snapshot(**saved["best"]), Snapshot(**saved["last"])
         for theta in (saved["theta"], last.theta, best.theta or last.theta):
             if _shapes(theta) != _shapes(self.theta):

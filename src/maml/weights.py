@@ -91,17 +91,26 @@ def load(path: str | Path) -> Trained:
         UserError: the file is missing, damaged, of another network, or holds values that are not
             finite.
     """
+    again = "train again, or copy the file again"
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             card = json.loads(file.metadata()["card"])
             theta = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         job = Job.model_validate(card.pop("job"))
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        safetensors.SafetensorError,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} does not hold trained weights ({reason})") from error
+        raise UserError(f"{path} does not hold trained weights ({reason}); {again}") from error
     shapes = parameter_shapes(job.network, image_shape(job), job.settings.ways)
     if {name: tuple(value.shape) for name, value in theta.items()} != shapes:
-        raise UserError(f"{path}: the weights do not fit the network that the file names")
+        raise UserError(f"{path}: the weights do not fit the network that the file names; {again}")
     if not all(bool(torch.isfinite(value).all()) for value in theta.values()):
-        raise UserError(f"{path}: some weights are not finite")
+        raise UserError(f"{path}: some weights are not finite; {again}")
     return Trained(job, {name: theta[name] for name in shapes}, card)

@@ -2,10 +2,9 @@ from pathlib import Path
 
 import pytest
 from helpers import record
-from webserver import serving
 
 from maml.config import Classes, Dataset
-from maml.data import drawn, fetch
+from maml.data import drawn
 
 
 @pytest.fixture
@@ -47,12 +46,3 @@ def downloaded(tmp_path):
         return record(raw)
 
     return make
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """A web server on this machine; nothing waits between two tries."""
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
-    with serving() as running:
-        yield running

@@ -1,10 +1,8 @@
-import io
 import lzma
-import stat
 import tarfile
-import zipfile
 
 import pytest
+from helpers import pack
 
 from maml.data import archives
 from maml.data.archives import read_images
@@ -16,29 +14,6 @@ IMAGES = {
     "a/two.JPG": b"\xff\xd8" + bytes(range(255, -1, -1)) * 9,
     "b/three.jpeg": b"",
 }
-
-
-def pack(path, members, kinds=None):
-    """Write an archive of (name, content) pairs; kinds: name → tarfile type."""
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in members:
-                info = zipfile.ZipInfo(name)
-                info.compress_type = zipfile.ZIP_DEFLATED
-                mode = stat.S_IFLNK if name in (kinds or {}) else stat.S_IFREG
-                info.external_attr = (mode | 0o644) << 16
-                archive.writestr(info, content)
-    else:
-        compression = path.suffix[1:] if path.suffix in (".xz", ".gz") else ""
-        with tarfile.open(path, f"w:{compression}") as archive:
-            for name, content in members:
-                info = tarfile.TarInfo(name)
-                if name in (kinds or {}):
-                    info.type, info.linkname = kinds[name], "/etc/passwd"
-                else:
-                    info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-    return path
 
 
 @pytest.fixture(params=SUFFIXES)

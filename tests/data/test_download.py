@@ -1,4 +1,3 @@
-import errno
 import fcntl
 import json
 import os
@@ -104,13 +103,6 @@ def test_what_has_arrived_is_kept_and_the_next_run_goes_on(published, miniimagen
     recorded(out)
 
 
-def test_a_failure_with_nothing_to_go_on_from_leaves_nothing(published, miniimagenet, out):
-    published.files.clear()
-    with pytest.raises(UserError, match=r"cache-train\.pkl is not to be had \(HTTP 404"):
-        download(official(miniimagenet), out, None)
-    assert names(out.parent) == []
-
-
 def test_without_a_network_the_bundled_omniglot_is_used(published, omniglot, out, capsys):
     for path in ("/images_background.zip", "/images_evaluation.zip"):
         published.faults[path] = [503] * 4
@@ -153,16 +145,6 @@ def test_a_full_disk_is_named_before_anything_is_fetched(
     assert names(out.parent) == []
 
 
-def test_a_disk_that_fills_up_is_named(published, omniglot, out, monkeypatch):
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(fetch.os, "fsync", full)
-    with pytest.raises(UserError, match=r"data/raw/set \(.*No space left on device.*run again"):
-        download(official(omniglot), out, None)
-    assert names(out.parent / "set.incomplete") == ["images_background.zip.part"]
-
-
 @pytest.fixture
 def mirror(published, tmp_path):
     """A folder with the files of both data sets, and their list."""
@@ -202,21 +184,3 @@ def test_a_mirror_without_omniglot_means_the_bundled_copy(mirror, published, omn
         download(official(omniglot), out, where)
         assert "ships with this project" in recorded(out)
         assert "has nothing of omniglot" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["omniglot", "miniimagenet"])
-def test_a_mirror_that_is_not_there_is_an_error(name, request, published, out):
-    dataset = official(request.getfixturevalue(name))
-    with pytest.raises(UserError, match="is no folder, nor a URL"):
-        download(dataset, out, str(out / "missing"))
-    published.faults["/SHA256SUMS"] = [503] * 4
-    with pytest.raises(UserError, match=r"HTTP 503.*See whether the mirror is right \(MAML_MIRROR"):
-        download(dataset, out, published.url)
-    assert names(out.parent) == []
-
-
-def test_a_mirrors_wrong_file_leaves_nothing(mirror, omniglot, out):
-    (mirror / "omniglot" / "images_evaluation.zip").write_bytes(b"damaged")
-    with pytest.raises(UserError, match=r"images_evaluation\.zip is not the file that is listed"):
-        download(official(omniglot), out, str(mirror))
-    assert names(out.parent) == []

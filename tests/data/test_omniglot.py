@@ -1,6 +1,5 @@
 import hashlib
 import io
-import zipfile
 from importlib import resources
 from pathlib import Path
 
@@ -85,46 +84,3 @@ def test_archives_are_read_in_sorted_order(downloaded, omniglot):
     assert drawings.bits.shape == (13, 20, 1379)
     ink = 1 - np.unpackbits(drawings.bits, axis=2, count=105 * 105).mean()
     assert 0.005 < ink < 0.2
-
-
-def rewrite(archive: Path, change) -> None:
-    """Rewrite a zip; change(name, content) returns the new pair, or None to leave it out."""
-    with zipfile.ZipFile(archive) as file:
-        members = [change(name, file.read(name)) for name in file.namelist()]
-    with zipfile.ZipFile(archive, "w") as file:
-        for name, content in filter(None, members):
-            file.writestr(name, content)
-
-
-def test_wrong_archives_are_named(downloaded, omniglot):
-    raw = downloaded(omniglot)
-    archive = raw / "images_evaluation.zip"
-    whole = archive.read_bytes()
-
-    rewrite(archive, lambda name, content: None if name.endswith("_07.png") else (name, content))
-    with pytest.raises(UserError, match="has 19 drawings where others have 20"):
-        module.read(raw)
-
-    archive.write_bytes(whole)
-    rewrite(archive, lambda name, content: (name, content[:40]))
-    with pytest.raises(UserError, match=r"images_evaluation.zip: .*png is not a readable image"):
-        module.read(raw)
-
-    colour = io.BytesIO()
-    Image.new("RGB", (105, 105)).save(colour, "png")
-    archive.write_bytes(whole)
-    rewrite(archive, lambda name, content: (name, colour.getvalue()))
-    with pytest.raises(UserError, match="105x105 in mode RGB"):
-        module.read(raw)
-
-    archive.unlink()
-    with pytest.raises(UserError, match=r"images_evaluation.zip is missing"):
-        module.read(raw)
-
-
-def test_other_content_than_omniglots_is_refused(downloaded, omniglot):
-    raw = downloaded(omniglot)
-    with pytest.raises(UserError, match="does not hold Omniglot's images"):
-        module.prepare(omniglot.model_copy(update={"source": "official"}), raw)
-    with pytest.raises(UserError, match="images_per_class: 19"):
-        module.prepare(omniglot.model_copy(update={"images_per_class": 19}), raw)

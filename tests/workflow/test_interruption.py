@@ -26,13 +26,13 @@ def test_an_interrupted_run_goes_on_with_the_same_command(finished, smoke):
     project, _ = finished
     folder = project.folder / "results/interrupted/runs/omniglot-5way-1shot/fomaml/seed-0"
     record = folder / "training.json"
-    command = (*smoke, project.overlay("interrupted.yaml", OVERLAY))
     target = str(record.relative_to(project.folder))
+    command = (target, *smoke, project.overlay("interrupted.yaml", OVERLAY))
 
-    with project.start(*command, target) as first:
+    with project.start(*command) as first:
         wait_for(lambda: list(project.folder.glob("checkpoints/**/*.checkpoint")), first)
         os.killpg(first.pid, signal.SIGSTOP)  # or it may be done before the second one has begun
-        second = project.snakemake(*command, target)
+        second = project.snakemake(*command)
         os.killpg(first.pid, signal.SIGCONT)
         os.killpg(first.pid, signal.SIGINT)
         output, _ = first.communicate(timeout=SECONDS)
@@ -42,7 +42,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(finished, smoke):
     assert "interrupted at" in output
     assert not record.exists()
 
-    again = project.snakemake(*command, target)
+    again = project.snakemake(*command)
     assert again.returncode == 0, again.stdout
     assert "resumed at iteration" in again.stdout
     assert record.exists()

@@ -7,8 +7,8 @@ OUTPUT
     results/{run}/config.yaml   what every job reads; written when a run starts (see Snakefile)
 """
 
+import atexit
 import json
-import os
 import re
 import shlex
 import shutil
@@ -17,7 +17,13 @@ from pathlib import Path
 
 import yaml
 
+# The code beside this Snakefile runs, not that of another copy which happens to be installed.
+sys.path.insert(0, str(Path(workflow.basedir, "src")))
+inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+os.environ["PYTHONPATH"] = os.pathsep.join([sys.path[0], *inherited])
+
 from maml import config as configuration
+from maml import records, versioning
 from maml.codedigest import code_digest
 from maml.devices import visible_gpus
 from maml.errors import UserError
@@ -25,6 +31,8 @@ from maml.files import atomic_file
 
 try:
     settings = configuration.check(config)
+    if workflow.is_main_process:
+        records.bring_back(settings.run)  # before Snakemake asks its records what has to run
 except UserError as error:
     print(f"snakemake: {error}", file=sys.stderr)
     sys.exit(1)
@@ -76,6 +84,17 @@ def shown(wildcards):
     return of[wildcards.dataset]
 
 
+def previews():
+    """Return the previews of this run, but for those that a restored clone has no images for."""
+    paths = {slug: f"results/{RUN}/tasks/{dataset}.png" for slug, dataset in SLUGS.items()}
+    return [
+        path
+        for slug, path in paths.items()
+        if not records.lacks(RUN, path)
+        or not records.lacks(RUN, f"data/processed/{slug}/images.npy")
+    ]
+
+
 def summary_settings():
     """Return the part of the configuration that tables and figures show."""
     return settings.model_dump(exclude={"runtime", "mirror"})
@@ -92,14 +111,33 @@ def write_configuration():
         file.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), "utf-8")
 
 
+def record():
+    """Record the run with DVC if it was all of it, and whole.
+
+    Called when Snakemake exits, as no hook runs when there was nothing left to do.
+    """
+    if not workflow.is_main_process or workflow.executor_plugin is None or workflow.dag is None:
+        return  # it did not come to a run
+    if workflow.dryrun or workflow.touch or set(workflow.dag_settings.targets) - {"all"}:
+        return
+    if not any(workflow.dag.needrun_jobs()):
+        versioning.record(settings)
+
+
+atexit.register(record)
+
+
 def announce():
     """Print the plan of this run, which nothing in it can stop, and how to watch its jobs."""
     where = f"--config results/{RUN}/config.yaml"
     on = f"--cores {workflow.cores}" if workflow.local_exec else "--elsewhere"
     shell(f"maml plan {where} {on} >&2 || echo 'No plan could be made; the run goes on.' >&2")
     maml = Path(sys.executable).with_name("maml")
-    command = "maml" if shutil.which("maml") == str(maml) else os.path.relpath(maml)
-    print(f"All jobs, as they go: {command} status {where} --watch\n", file=sys.stderr)
+    if shutil.which("maml") == str(maml):
+        maml = "maml"
+    elif maml.is_relative_to(Path.cwd()):
+        maml = maml.relative_to(Path.cwd())
+    print(f"All jobs, as they go: {maml} status {where} --watch\n", file=sys.stderr)
 
 
 def trains():

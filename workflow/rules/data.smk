@@ -80,7 +80,9 @@ rule preview:
     params:
         data=subpath(input[0], parent=True),
         experiment=shown,
-        settings=lambda wildcards: settings.experiment(shown(wildcards)).model_dump(),
+        settings=lambda wildcards: settings.experiment(shown(wildcards)).model_dump(
+            include={"ways", "shots", "rotations"}
+        ),
         code=code_digest("maml.preview"),
     message:
         "Drawing sampled tasks of {wildcards.dataset}"

@@ -6,6 +6,8 @@ INPUTS, in results/{run}/runs/{experiment}/{method}/seed-{seed}/
 OUTPUTS
     results/{run}/tables/       Table 1, the cost of each training, best and last checkpoint
     results/{run}/figures/      learning curves, accuracy by inner step, and two comparisons
+    results/{run}/plots/        learning curves and accuracy by inner step as data
+    README.md                   beside the weights: what they are, how good, under which licence
 """
 
 
@@ -105,3 +107,48 @@ rule figures:
     shell:
         "maml figures results/{wildcards.run}/runs results/{wildcards.run}/figures"
         " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+
+
+rule plots:
+    """Tabulate learning curves and accuracy by inner step for `dvc plots`."""
+    input:
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/curve.csv"),
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
+    output:
+        "results/{run}/plots/learning-curves.csv",
+        "results/{run}/plots/accuracy-by-step.csv",
+    log:
+        "logs/{run}/plots.log",
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=summary_settings(),
+        code=code_digest("maml.analysis.plots"),
+    message:
+        "Tabulating the plots"
+    shell:
+        "maml plots results/{wildcards.run}/runs results/{wildcards.run}/plots"
+        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+
+
+rule cards:
+    """Write a card beside each trained network."""
+    input:
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
+    output:
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/README.md"),
+    log:
+        f"logs/{RUN}/cards.log",
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=summary_settings(),
+        code=code_digest("maml.cards"),
+    message:
+        "Writing the cards of the trained networks"
+    shell:
+        "maml cards results/$RUN/runs --config results/$RUN/config.yaml 2>&1 | tee -ia {log} >&2"

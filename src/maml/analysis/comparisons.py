@@ -263,4 +263,5 @@ def _say_diverged(panel: Axes, place: float, looks: dict) -> None:
 def _seeds_handle(config: Config) -> list[Line2D]:
     if len(config.select.seeds) == 1:
         return []
-    return [Line2D([], [], linestyle="", marker="|", color=style.GREY, label="each seed")]
+    looks = {"linestyle": "", "marker": "|", "markersize": 9, "color": style.GREY}
+    return [Line2D([], [], label="each seed", **looks)]

@@ -163,7 +163,9 @@ def accuracy_by_step(config: Config, results: Sequence[Result]) -> Figure:
 
 
 def _zoom(panel: Axes, low: float, high: float, before: list[float]) -> None:
-    """Show steps 1 and later; where that hides the accuracy before adapting, say it."""
+    """Show steps 1 and later, and step 0 unless that would halve their scale; then say it."""
+    if low - min(before) < high - low:
+        low = min(low, *before)
     margin = max(0.1 * (high - low), 0.2)
     panel.set_ylim(low - margin, high + margin)
     if min(before) < low - margin:
@@ -229,11 +231,19 @@ def _panels(config: Config, figure: Figure) -> Iterator[tuple[str, Axes]]:
     letters = int(11.5 * (_panel_size(columns)[0] - 0.9))  # of a title, right of the labels
     names = style.experiment_names(config)
     for key, panel in zip(config.select.experiments, panels, strict=False):
-        panel.set_title(textwrap.fill(names[key], letters))
+        panel.set_title(_wrapped(names[key], letters))
         panel.set_gid(key)
         yield key, panel
     for panel in panels:
         panel.set_axis_off()
+
+
+def _wrapped(name: str, letters: int) -> str:
+    """Break an experiment's name after the data set, if it must be broken."""
+    if len(name) <= letters:
+        return name
+    dataset, tasks = name.split(", ", 1)
+    return "\n".join([f"{dataset},", *textwrap.wrap(tasks, letters)])
 
 
 def _say(panel: Axes, text: str) -> None:

@@ -31,8 +31,8 @@ STYLE = """
          padding: 0 1rem; }
   h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
   .scroll { overflow-x: auto; }
-  table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-  th, td { padding: .3rem .8rem; text-align: right; white-space: nowrap; }
+  table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
+  th, td { padding: .3rem .55rem; text-align: right; white-space: nowrap; }
   td.text { text-align: left; }
   thead tr:first-child th { border-top: 2px solid #222; }
   thead tr:last-child th { border-bottom: 1px solid #222; }

@@ -94,7 +94,7 @@ def _parsed(path: Path, parse: Callable[[str], T]) -> T:
         return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); run `snakemake`") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is damaged ({reason}); remove it and run `snakemake`") from error
 
@@ -109,6 +109,8 @@ def _evaluation(text: str) -> tuple[dict[str, Any], pd.DataFrame]:
     head, _, body = text.partition("\n")
     origin = json.loads(head.removeprefix("# "))
     _check_keys(origin, [*ORIGIN, "iteration"])
+    if not isinstance(origin["settings"], dict):
+        raise ValueError("its settings are no mapping")
     return origin, pd.read_csv(io.StringIO(body))[ROWS]
 
 

@@ -46,9 +46,7 @@ def read_images(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         yield from members(path, _Gate(path))
     except _DAMAGE as error:
-        raise UserError(
-            f"{path} is cut short or damaged ({error}); remove it and fetch it again"
-        ) from error
+        raise UserError(f"{path} is cut short or damaged ({error})") from error
 
 
 class _Gate:

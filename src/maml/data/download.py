@@ -15,7 +15,7 @@ from maml.data import drawn, mirrors
 from maml.data.fetch import Remote, Unreachable, check_room, fetch, shown
 from maml.data.official import FILES, HOMES
 from maml.errors import UserError
-from maml.files import atomic_folder
+from maml.files import atomic_folder, writing
 from maml.provenance import file_digest
 
 
@@ -31,9 +31,9 @@ def download(dataset: Dataset, out: Path, mirror: str | None) -> None:
         mirror: a folder or base URL to use instead of the publishers; see :mod:`maml.data.mirrors`.
 
     Raises:
-        UserError: the files cannot be had, are not the published ones, or do not fit on the disk.
+        UserError: the files cannot be had, are not the published ones, or cannot be written.
     """
-    try:
+    with writing(out):
         if dataset.source == "drawn":
             with atomic_folder(out) as folder:
                 drawn.draw(dataset, folder)
@@ -44,11 +44,6 @@ def download(dataset: Dataset, out: Path, mirror: str | None) -> None:
             _from_mirror(dataset, out, mirror)
         else:
             _from_publisher(dataset, out)
-    except OSError as error:
-        raise UserError(
-            f"cannot fetch into {out} ({error}); make it possible and run again: what has arrived "
-            "whole or in part is not fetched again"
-        ) from error
 
 
 def _from_publisher(dataset: Dataset, out: Path) -> None:
@@ -74,7 +69,7 @@ def _from_mirror(dataset: Dataset, out: Path, mirror: str) -> None:
             _fetch_all(files, out, f"the mirror {shown(mirror)}")
         else:
             with atomic_folder(out) as folder:
-                copied = mirrors.copy(dataset.format, Path(mirror).expanduser(), folder)
+                copied = mirrors.copy(dataset.format, mirror, folder)
                 _record(folder, f"a mirror: {copied}")
     except mirrors.Nothing as error:
         if dataset.format != "omniglot":

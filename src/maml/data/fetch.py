@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
@@ -262,6 +263,10 @@ def _receive(remote: Remote, part: Path) -> None:
 
 
 def _write(remote: Remote, response: requests.Response, part: Path, start: int) -> None:
+    pieces = response.iter_content(PIECE)
+    first = next(pieces, b"")
+    if start == 0 and first.lstrip()[:1] == b"<":  # no format of a data set begins so
+        raise _web_page(remote.url, response)
     total = remote.size
     length = response.headers.get("Content-Length", "")
     if length.isdigit() and "Content-Encoding" not in response.headers:
@@ -273,9 +278,7 @@ def _write(remote: Remote, response: requests.Response, part: Path, start: int) 
         part.open("ab" if start else "wb") as file,
         Transfer(remote.name, start, total) as transfer,
     ):
-        for piece in response.iter_content(PIECE):
-            if file.tell() == 0 and piece.lstrip()[:1] == b"<":  # none of our formats begins so
-                raise _web_page(remote.url, response)
+        for piece in chain([first], pieces):
             if file.tell() + len(piece) > (MAX_FILE if total is None else total):
                 raise _other_file(remote, "it is longer than it says")
             file.write(piece)

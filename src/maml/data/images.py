@@ -4,7 +4,7 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from maml.errors import UserError
 
@@ -49,6 +49,8 @@ def decode(
             return np.asarray(image.convert(mode))
     except UserError:
         raise
+    except UnidentifiedImageError as error:
+        raise UserError(f"{where} is no {' or '.join(FORMATS)} image, or a damaged one") from error
     except Exception as error:  # a damaged image can raise nearly anything
         reason = " ".join(str(error).split())
         raise UserError(f"{where} is not a readable image ({reason})") from error

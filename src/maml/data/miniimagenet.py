@@ -17,7 +17,7 @@ from maml.config import Dataset
 from maml.data import unpickle
 from maml.data.archives import read_images
 from maml.data.images import decode
-from maml.data.store import SPLITS
+from maml.data.store import SPLITS, Mismatch
 from maml.errors import UserError
 
 PICKLES = {
@@ -63,6 +63,8 @@ def _prepare_pickles(
             str(path), classes, expected[of_split] if expected else None, dataset, of_split
         )
         for name in classes:
+            if name in names:
+                raise UserError(f"{path}: {name} is a class of {split[names.index(name)]} too")
             _check_count(f"{path}: {name}", len(rows[name]), dataset)
             of_class = np.stack([_fit(images[row], dataset) for row in rows[name]])
             target_images[len(names)] = of_class
@@ -75,13 +77,14 @@ def _prepare_pickles(
 def _read_pickle(path: Path) -> tuple[np.ndarray, dict[str, list[int]]]:
     content = unpickle.load(path)
     if not isinstance(content, dict) or not {"image_data", "class_dict"} <= content.keys():
-        raise UserError(f"{path} does not hold image_data and class_dict; download it again")
+        raise UserError(f"{path} does not hold image_data and class_dict")
     images, rows = content["image_data"], content["class_dict"]
     if (
         not isinstance(images, np.ndarray)
         or images.dtype != np.uint8
         or images.ndim != 4
         or images.shape[3] != 3
+        or 0 in images.shape
     ):
         raise UserError(f"{path}: image_data is not uint8 (images, height, width, 3)")
     try:
@@ -105,7 +108,9 @@ def _prepare_archives(
     index = {name: number for number, name in enumerate(names)}
     target_images = _allocate(dataset, target)
     found: dict[str, dict[str, int]] = defaultdict(dict)  # class → file → where it was put
-    for archive in sorted(path for path in raw.iterdir() if path.name != "source.json"):
+    for archive in sorted(raw.glob("[!.]*")):  # Snakemake leaves a file with a dot there
+        if archive.name == "source.json":
+            continue
         for member, content in read_images(archive):
             file = PurePosixPath(member).name
             of_class = found[file[:WNID_LENGTH]]
@@ -153,27 +158,28 @@ def _check_classes(
         missing = sorted(set(expected) - set(found))
         extra = sorted(set(found) - set(expected))
         if missing or extra:
-            raise UserError(
-                f"{where}: "
-                + " and ".join(
-                    f"{len(names)} classes are {kind} ({', '.join(names[:3])}…)"
-                    for kind, names in (("missing", missing), ("unexpected", extra))
-                    if names
-                )
-            )
+            parts = [f"it lacks {_listed(missing)}"] if missing else []
+            parts += [f"it has {_listed(extra)}, which the split has not"] if extra else []
+            raise UserError(f"{where} does not hold the split's classes: {', and '.join(parts)}")
     sizes = dataset.classes.model_dump()
     count = sizes[split] if split else sum(sizes.values())
     if len(found) != count:
-        raise UserError(
+        raise Mismatch(
             f"{where} has {len(found)} classes, and config.yaml says {count}"
             + (f" for {split}" if split else "")
         )
 
 
+def _listed(names: list[str]) -> str:
+    """Return a few of some classes, and their number if there are more."""
+    more = f", … ({len(names)} in all)" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
 def _check_count(where: str, count: int, dataset: Dataset) -> None:
     if count != dataset.images_per_class:
-        raise UserError(
-            f"{where} has {count} images, and config.yaml says images_per_class: "
+        raise Mismatch(
+            f"{where}: the number of images is {count}, and config.yaml says images_per_class: "
             f"{dataset.images_per_class}"
         )
 

@@ -31,7 +31,7 @@ class Nothing(UserError):
         also = ", or archives or a folder of its images" if format == "miniimagenet" else ""
         super().__init__(
             f"the mirror {mirror} has nothing of {format}: neither at its top nor in {format}/ are "
-            f"there {names}{also}"
+            f"there {names}{also}. Put them there, or name another mirror in MAML_MIRROR"
         )
 
 
@@ -71,7 +71,10 @@ def choose(format: str, names: Iterable[str], mirror: str) -> list[str]:
         if archives and format == "miniimagenet":
             return archives
     if missing:
-        raise UserError(f"the mirror {mirror} is not complete; it lacks {', '.join(missing)}")
+        raise UserError(
+            f"the mirror {mirror} is not complete: put {', '.join(missing)} there too, or name "
+            "another mirror in MAML_MIRROR"
+        )
     return []
 
 
@@ -119,13 +122,14 @@ def read_sums(text: str, where: str) -> dict[str, str]:
         entry = re.fullmatch(r"([0-9a-f]{64}) [ *](?:\./)?(\S.*)", line.rstrip())
         if not entry:
             raise UserError(
-                f"{where} is no list as sha256sum writes it; see its line {line[:60]!r}"
+                f"{where} is no list as sha256sum writes it: see its line {line[:60]!r}, and make "
+                "it anew or remove it"
             )
         sums[entry[2]] = f"sha256:{entry[1]}"
     return sums
 
 
-def copy(format: str, mirror: Path, folder: Path) -> str:
+def copy(format: str, mirror: str, folder: Path) -> str:
     """Copy a data set's files from a mirror that is a folder; images are packed by class.
 
     Returns:
@@ -136,17 +140,27 @@ def copy(format: str, mirror: Path, folder: Path) -> str:
         UserError: there is no such folder, it is not complete, or a file is not the one that is
             listed or published.
     """
-    if not mirror.is_dir():
+    root = Path(mirror).expanduser()
+    if not root.is_dir():
         raise UserError(
-            f"the mirror {mirror} is no folder, nor a URL that begins with http; see MAML_MIRROR "
-            "and `mirror` in config.yaml"
+            f"the mirror {mirror} is no folder, nor a URL that begins with http:// or https://; "
+            "see MAML_MIRROR and `mirror` in config.yaml"
         )
+    try:
+        return _copy(format, root, folder)
+    except OSError as error:
+        if error.filename and Path(error.filename).is_relative_to(root):
+            raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
+        raise  # of what is written
+
+
+def _copy(format: str, mirror: Path, folder: Path) -> str:
     listed = mirror / SUMS
     sums = read_sums(_text(listed), str(listed)) if listed.exists() else {}
     names = choose(format, sums, str(mirror))
     missing = [name for name in names if not (mirror / name).exists()]
     if missing:
-        raise UserError(f"{listed} lists what is not there: {', '.join(missing)}")
+        raise UserError(f"{listed} lists what is not there: put {', '.join(missing)} there")
     names = names or choose(format, _names(format, mirror), str(mirror))
     if not names and format == "miniimagenet":
         return _pack_images(mirror, folder)
@@ -203,8 +217,8 @@ def _pack_images(mirror: Path, folder: Path) -> str:
     missing = sorted(wanted - images.keys())
     if missing:
         raise UserError(
-            f"the mirror {root} is not complete; it lacks all images of {len(missing)} classes: "
-            f"{', '.join(missing[:3])}{', …' if missing[3:] else ''}"
+            f"the mirror {root} is not complete: it has no image of {len(missing)} classes, among "
+            f"them {', '.join(missing[:3])}; put them there too, or name another in MAML_MIRROR"
         )
     check_room(
         folder, sum(path.stat().st_size + 1024 for paths in images.values() for path in paths)

@@ -17,6 +17,7 @@ from PIL import Image
 from maml.config import Classes, Dataset
 from maml.data.archives import read_images
 from maml.data.images import decode
+from maml.data.store import Mismatch
 from maml.errors import UserError
 
 ARCHIVES = ("images_background.zip", "images_evaluation.zip")
@@ -66,7 +67,7 @@ def read_archives(raw: Path) -> Drawings:
     for archive in ARCHIVES:
         path = raw / archive
         if not path.exists():
-            raise UserError(f"{path} is missing; remove {raw} and run `snakemake download` again")
+            raise UserError(f"{path} is missing")
         found: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
         for name, content in read_images(path):
             member = PurePosixPath(name)
@@ -99,10 +100,7 @@ def read_bundle(folder: Path) -> Drawings:
         ]
         bits = packed.reshape(len(classes), about["drawings"], -1)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, lzma.LZMAError) as error:
-        raise UserError(
-            f"{folder} does not hold the bundled Omniglot ({error}); remove it and run "
-            f"`snakemake download` again"
-        ) from error
+        raise UserError(f"{folder} does not hold the bundled Omniglot ({error})") from error
     return Drawings(classes, files, bits)
 
 
@@ -142,7 +140,7 @@ def split_of(count: int, classes: Classes, seed: int) -> list[str]:
     """
     sizes = classes.model_dump()
     if sum(sizes.values()) != count:
-        raise UserError(
+        raise Mismatch(
             f"config: datasets: the splits {sizes} have {sum(sizes.values())} characters in all, "
             f"and Omniglot has {count}"
         )
@@ -159,14 +157,14 @@ def prepare(dataset: Dataset, raw: Path) -> tuple[np.ndarray, list[str], list[st
         UserError: the content is not Omniglot's, or its counts are not the configuration's.
     """
     drawings = read(raw)
+    characters, count = drawings.bits.shape[:2]
     if dataset.source != "drawn" and drawings.digest() != CONTENT_DIGEST:
         raise UserError(
-            f"{raw} does not hold Omniglot's images (their digest is {drawings.digest()}, not "
-            f"{CONTENT_DIGEST}); remove it and run `snakemake download` again"
+            f"{raw} does not hold Omniglot's images, but {characters:,} characters with {count} "
+            f"drawings of each, whose digest is {drawings.digest()} instead of {CONTENT_DIGEST}"
         )
-    count = drawings.bits.shape[1]
     if count != dataset.images_per_class:
-        raise UserError(
+        raise Mismatch(
             f"{raw} has {count} drawings of a character, and config.yaml says images_per_class: "
             f"{dataset.images_per_class}"
         )

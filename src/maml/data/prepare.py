@@ -7,7 +7,7 @@ import numpy as np
 
 from maml.config import Dataset
 from maml.data import miniimagenet, omniglot
-from maml.data.store import content_digest
+from maml.data.store import Mismatch, content_digest
 from maml.errors import UserError
 from maml.files import atomic_folder
 from maml.provenance import file_digest
@@ -25,11 +25,16 @@ def prepare(name: str, dataset: Dataset, raw: Path, out: Path) -> None:
     source = _verified_source(raw)
     with atomic_folder(out) as folder:
         target = folder / "images.npy"
-        if dataset.format == "omniglot":
-            images, names, split, preprocessing = omniglot.prepare(dataset, raw)
-            np.save(target, images)
-        else:
-            names, split, preprocessing = miniimagenet.prepare(dataset, raw, target)
+        try:
+            if dataset.format == "omniglot":
+                images, names, split, preprocessing = omniglot.prepare(dataset, raw)
+                np.save(target, images)
+            else:
+                names, split, preprocessing = miniimagenet.prepare(dataset, raw, target)
+        except Mismatch as error:
+            raise Mismatch(f"{error}. If that is right, {_again(raw)}") from error
+        except UserError as error:
+            raise UserError(f"{error}; {_again(raw)}, from another mirror if need be") from error
         images = np.load(target, mmap_mode="r")
         about = {
             "name": name,
@@ -46,9 +51,13 @@ def prepare(name: str, dataset: Dataset, raw: Path, out: Path) -> None:
         (folder / "dataset.json").write_text(text, encoding="utf-8")
 
 
+def _again(raw: Path) -> str:
+    return f"remove {raw} and run `snakemake download` again"
+
+
 def _verified_source(raw: Path) -> str:
     """Return where the raw files came from, after comparing each with what was downloaded."""
-    again = f"remove {raw} and run `snakemake download` again"
+    again = _again(raw)
     try:
         about = json.loads((raw / "source.json").read_text(encoding="utf-8"))
         source, files = about["source"], about["files"]

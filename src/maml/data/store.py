@@ -17,6 +17,10 @@ from maml.errors import UserError
 SPLITS = ("train", "val", "test")
 
 
+class Mismatch(UserError):
+    """A data set's files and config.yaml say different things."""
+
+
 @dataclass(frozen=True)
 class PreparedData:
     """A data set in memory (mapped from its file, so that jobs share its pages).
@@ -58,6 +62,7 @@ def load(folder: str | Path) -> PreparedData:
         UserError: the folder is not a whole prepared data set.
     """
     folder = Path(folder)
+    again = f"remove {folder} and run `snakemake` again"
     try:
         about = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
@@ -69,10 +74,9 @@ def load(folder: str | Path) -> PreparedData:
             digest=about["digest"],
             source=about["source"],
         )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(
-            f"{folder} is not a prepared data set ({error}); remove it and run `snakemake` again"
-        ) from error
-    if images.dtype != np.uint8 or images.ndim != 5 or len(images) != len(data.class_names):
-        raise UserError(f"{folder}/images.npy does not match dataset.json; remove {folder}")
+    except Exception as error:  # NumPy has no word of its own for a damaged file
+        raise UserError(f"{folder} is not a prepared data set ({error}); {again}") from error
+    fits = images.dtype == np.uint8 and images.ndim == 5 and len(images) == len(data.class_names)
+    if not fits or not all(split in SPLITS for split in data.split):
+        raise UserError(f"{folder}/images.npy does not match dataset.json; {again}")
     return data

@@ -96,16 +96,15 @@ def load(path: Path) -> object:
         UserError: the pickle names anything else (nothing of it has run then), holds objects in an
             array, or is cut short or no pickle at all, such as a web page saved under its name.
     """
-    advice = "remove it and fetch it again from a source you trust"
     with path.open("rb") as file:
         if file.read(1) == b"<":
-            raise UserError(f"{path} is a web page and not a pickle; {advice}")
+            raise UserError(f"{path} is a web page and not a pickle")
         file.seek(0)
         try:
             return _Unpickler(file, encoding="latin1").load()
         except UserError as error:
-            raise UserError(f"refused to load {path}: {error}; {advice}") from error
+            raise UserError(f"refused to load {path}: {error}") from error
         except MemoryError as error:
             raise UserError(f"not enough memory to load {path}") from error
         except Exception as error:  # a damaged pickle can raise nearly anything
-            raise UserError(f"{path} is cut short or damaged ({error}); {advice}") from error
+            raise UserError(f"{path} is cut short or damaged ({error})") from error

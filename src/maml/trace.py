@@ -1,0 +1,129 @@
+"""Where each number of a table comes from: evaluation, weights, data, code and machine.
+
+Every digest that was noted on the way is compared with what is here now.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from maml import config as configuration
+from maml import records, weights
+from maml.analysis.cells import collect
+from maml.analysis.results import Result, read
+from maml.analysis.tables import write_tables
+from maml.codedigest import code_digest
+from maml.config import Config
+from maml.data import store
+from maml.errors import UserError
+from maml.evaluate import CHECKPOINTS
+from maml.paths import PROCESSED
+from maml.provenance import file_digest
+
+SHOWN = 12  # digits of a digest
+
+
+class Link(NamedTuple):
+    """One step back from a number: what, which, and what is wrong with it, if anything."""
+
+    what: str
+    text: str
+    wrong: str = ""
+
+
+def trace(table: Path) -> None:
+    """Print what each of our numbers in a table comes from.
+
+    Args:
+        table: a file in ``results/<run>/tables``.
+
+    Raises:
+        UserError: there is no such table, or something is not what the table was made from; that
+            is said after all was printed.
+    """
+    run = table.parent.parent
+    if table.parent.name != "tables" or not table.is_file():
+        raise UserError(f"{table} is not a table; name a file in results/<run>/tables")
+    config = configuration.read([run / "config.yaml"])
+    mistakes = []
+    if not _is_rendered_from(config, run / "runs", table):
+        mistakes.append(f"{table} does not say what its evaluations say")
+    for cell in collect(config, read(config, run / "runs")):
+        print(f"{cell.experiment}, {cell.label}: {cell.text()}")
+        for result in cell.results:
+            job = result.job
+            print(f"  seed {job.seed}")
+            folder = run / "runs" / job.experiment / job.method / f"seed-{job.seed}"
+            for link in _links(result, folder):
+                print(f"    {link.what:<11} {link.text}")
+                if link.wrong:
+                    print(f"    {'':<11} WRONG: {link.wrong}")
+                    mistakes.append(f"{folder}, {link.what}: {link.wrong}")
+    if mistakes:
+        raise UserError(f"not what {table} was made from: {'; '.join(mistakes)}")
+    print(f"{table} says what these evaluations say, and every digest agrees.")
+
+
+def _is_rendered_from(config: Config, runs: Path, table: Path) -> bool:
+    """Return whether the evaluations, rendered again, give the same file."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_tables(config, runs, Path(folder))
+        again = Path(folder, table.name)
+        return again.is_file() and again.read_bytes() == table.read_bytes()
+
+
+def _links(result: Result, folder: Path) -> Iterator[Link]:
+    """Yield what an evaluation comes from, from the nearest to the farthest."""
+    job, origin, training = result.job, result.origin, result.training
+    evaluation = folder / "evaluation.csv"
+    digest = file_digest(evaluation)
+    recorded = records.outputs(job.run).get(evaluation.as_posix())
+    yield Link(
+        "evaluation",
+        f"{evaluation}  {digest[:SHOWN]}",
+        "" if recorded is None or recorded["sha256"] == digest else "not the one recorded",
+    )
+    for name in CHECKPOINTS:
+        file = folder / f"{name}.safetensors"
+        digest = file_digest(file)
+        same = digest == origin["weights"][name]
+        yield Link(
+            "weights",
+            f"{file}  {digest[:SHOWN]}, iteration {origin['iteration'][name]:,}",
+            "" if same else "not the ones that were evaluated",
+        )
+        about = weights.load(file).about
+        if (about["data"], about["code"]) != (training["data"], training["code"]):
+            yield Link("training", f"{folder / 'training.json'}", f"not of {file.name}")
+    yield _data(job.data, origin["data"], training["data"])
+    for what, module, noted in (
+        ("training", "maml.train", training["code"]),
+        ("evaluation", "maml.evaluate", origin["code"]),
+    ):
+        state = "the code that is here" if code_digest(module) == noted else "changed since"
+        yield Link("code", f"of {what}  {noted[:SHOWN]}, {state}")
+    for what, of in (("training", training), ("evaluation", origin)):
+        versions = ", ".join(f"{name} {version}" for name, version in of["versions"].items())
+        yield Link("machine", f"of {what}  {of['device']}; {versions}")
+
+
+def _data(slug: str, evaluated: str, trained: str) -> Link:
+    folder = PROCESSED / slug
+    if evaluated != trained:
+        return Link("data", f"{folder}  {evaluated[:SHOWN]}", "trained on other images")
+    if not folder.exists():
+        return Link("data", f"{folder}  {evaluated[:SHOWN]}, not here to be compared")
+    here = _content(folder)
+    return Link(
+        "data",
+        f"{folder}  {here[:SHOWN]}",
+        "" if here == evaluated else "not what it was trained and evaluated on",
+    )
+
+
+@lru_cache
+def _content(folder: Path) -> str:
+    data = store.load(folder)
+    return store.content_digest(data.images, data.class_names, data.split)

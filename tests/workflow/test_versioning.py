@@ -1,0 +1,222 @@
+"""Record a run with DVC, restore it in a clone, and never take an old result for a new one."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+from clones import Clone, clone, copy, new_project
+from moto.server import ThreadedMotoServer
+
+SUMMARY = [
+    "Rendering the figures",
+    "Rendering the tables",
+    "Tabulating the plots",
+    "Writing the cards of the trained networks",
+]
+JOB = "omniglot-5way-1shot, maml, seed"
+WEIGHTS = "results/paper/runs/omniglot-5way-1shot/maml/seed-0/best.safetensors"
+EVALUATION = "results/paper/runs/omniglot-5way-1shot/maml/seed-0/evaluation.csv"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory) -> Clone:
+    """A project whose run was recorded, committed and pushed. Not to be changed."""
+    project = new_project(tmp_path_factory.mktemp("versioning") / "project")
+    assert "maml: recorded" in project("snakemake")
+    project.commit("Run")
+    project("dvc", "push")
+    return project
+
+
+@pytest.fixture(scope="module")
+def restored_once(recorded) -> Clone:
+    """A fresh clone, restored. Not to be changed."""
+    fresh = clone(recorded, recorded.folder.with_name("restored"))
+    fresh("maml", "restore")
+    return fresh
+
+
+@pytest.fixture
+def restored(restored_once, request) -> Clone:
+    """A copy of the restored clone, file times included, to be changed."""
+    name = "".join(filter(str.isalnum, request.node.name))
+    return copy(restored_once, restored_once.folder.with_name(name))
+
+
+@pytest.fixture
+def s3():
+    """An S3 on this machine with the bucket "maml": its URL, and the credentials it takes."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    requests.put(f"{url}/maml", timeout=30).raise_for_status()
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    yield url, keys | {"AWS_DEFAULT_REGION": "us-east-1"}
+    server.stop()
+
+
+def test_a_run_is_recorded_by_itself(recorded):
+    assert recorded("git", "status", "--porcelain") == ""
+    assert "up to date" in recorded("dvc", "status", "paper", "data/omniglot-drawn.dvc")
+    tracked = recorded("git", "ls-files", "results", "data").split()
+    assert "data/omniglot-drawn.dvc" in tracked
+    assert "results/paper/tables/table1.md" in tracked
+    assert not [path for path in tracked if path.endswith((".safetensors", ".npy", ".zip"))]
+
+
+def test_a_restored_clone_has_nothing_to_do(recorded, restored_once):
+    restored = restored_once
+    assert restored.read(WEIGHTS) == recorded.read(WEIGHTS)
+    assert restored.to_do() == []
+    assert "up to date" in restored("dvc", "status", "paper", "data/omniglot-drawn.dvc")
+    assert "nothing is left to do" in restored("maml", "restore")
+    assert "up to date" in restored("dvc", "repro", "paper")
+    assert restored("git", "status", "--porcelain") == ""
+
+
+def test_an_edit_lists_the_affected_jobs_and_no_others(recorded, restored):
+    restored.edit("meta.py", "# a comment\n")
+    assert restored.to_do() == []
+    restored.edit("analysis/figures.py", "NEW = True\n")
+    assert restored.to_do() == ["Rendering the figures"]
+    restored.configure(overrides={"test_tasks": 7})
+    assert restored.to_do() == sorted([f"Evaluating {JOB} 0", *SUMMARY])
+    restored("git", "checkout", "--quiet", ".")
+    restored.configure(select={"seeds": [0, 1]})
+    assert restored.to_do() == sorted([f"Training {JOB} 1", f"Evaluating {JOB} 1", *SUMMARY])
+    restored("git", "checkout", "--quiet", ".")
+    restored.edit("meta.py", "NEW = True\n")
+    said = restored("maml", "restore")
+    assert "changed since" in said
+    assert f"  Training {JOB} 0\n" in said
+
+
+def test_a_bare_snakemake_after_a_pull_sees_what_changed_before_it(recorded, tmp_path):
+    fresh = clone(recorded, recorded.folder.with_name("pulled"))
+    fresh.configure(overrides={"iterations": 6})
+    fresh("dvc", "pull", "paper")
+    assert f"Training {JOB} 0" in fresh.to_do()
+
+
+def test_one_experiment_is_restored_alone(recorded):
+    fresh = clone(recorded, recorded.folder.with_name("alone"))
+    fresh("dvc", "pull", "results/paper/runs/omniglot-5way-1shot")
+    assert fresh.read(WEIGHTS) == recorded.read(WEIGHTS)
+    assert not (fresh.folder / "data" / "processed").exists()
+
+
+def test_files_of_another_version_are_not_taken_for_this_one(recorded, restored):
+    path = restored.folder / EVALUATION
+    path.write_text(path.read_text().replace(",0,", ",1,", 1))
+    run = restored.run("snakemake", "--dry-run")
+    assert run.returncode == 1
+    assert EVALUATION in run.stdout
+    assert "dvc checkout" in run.stdout
+    assert "Traceback" not in run.stdout
+    restored("dvc", "checkout", "--force", "paper")
+    assert restored.to_do() == []
+
+
+def test_a_clone_without_images_that_may_not_be_passed_on_has_nothing_to_do(recorded):
+    private = copy(recorded, recorded.folder.with_name("private"))
+    file = private.folder / "data" / "omniglot-drawn.dvc"
+    file.write_text(file.read_text().replace("  md5:", "  push: false\n  md5:"))
+    private("dvc", "remote", "add", "--default", "storage", "../licensed", "--force")
+    private.commit("Keep the images")
+    private("dvc", "push")
+    fresh = clone(private, recorded.folder.with_name("without"))
+    assert "data/raw/omniglot-drawn" in fresh("maml", "restore")
+    assert not (fresh.folder / "data" / "processed" / "omniglot-drawn").exists()
+    assert fresh.to_do() == []
+
+
+def test_what_the_remote_lacks_is_said(recorded):
+    fresh = clone(recorded, recorded.folder.with_name("lacking"))
+    remote = recorded.folder.with_name("maml-artifacts")
+    lacking = recorded.folder.with_name("lacking-artifacts")
+    shutil.copytree(remote, lacking)
+    shutil.rmtree(sorted(folder for folder in (lacking / "files" / "md5").iterdir())[0])
+    fresh("dvc", "remote", "modify", "--local", "storage", "url", str(lacking))
+    restore = fresh.run("maml", "restore")
+    assert restore.returncode == 1
+    assert "maml: `dvc pull` did not bring back everything" in restore.stdout
+    assert "Traceback" not in restore.stdout
+
+
+def test_only_a_whole_run_is_recorded_and_a_held_lock_is_no_failure(recorded, restored):
+    before = restored.read("dvc.lock")
+    restored("snakemake", "--touch", "--forceall")
+    restored.configure(experiments={"omniglot-5way-1shot": {"reported_step": 1}})
+    restored("snakemake", "results/paper/tables/table1.md")  # not all of it
+    assert restored.read("dvc.lock") == before
+
+    hold = "from dvc.repo import Repo\nwith Repo('.').lock: print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold],
+        cwd=restored.folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        said = restored("snakemake")
+        holder.communicate("\n")
+    assert "the next `snakemake` tries again" in said
+    assert restored.read("dvc.lock") == before
+
+    assert "maml: recorded paper" in restored("snakemake").replace("data/omniglot-drawn.dvc, ", "")
+    assert restored.read("dvc.lock") != before
+    restored.commit("Report the first step")
+    changed = restored("dvc", "metrics", "diff", "HEAD~1", "HEAD")
+    assert "omniglot-5way-1shot.maml.accuracy" in changed
+    assert "reported_step" in restored("dvc", "params", "diff", "HEAD~1", "HEAD")
+
+
+def test_each_number_is_traced_to_its_origin(recorded):
+    said = recorded("maml", "trace", "results/paper/tables/table1.md")
+    for path in (EVALUATION, WEIGHTS):
+        digest = hashlib.sha256(recorded.read(path)).hexdigest()
+        assert f"{path}  {digest[:12]}" in said
+    assert "data/processed/omniglot-drawn  " in said
+    assert "of training  cpu: " in said
+    assert "every digest agrees" in said
+    card = recorded.read(str(Path(WEIGHTS).with_name("README.md"))).decode()
+    for part in ("`omniglot-5way-1shot`", "| seed | 0 |", "| protocol | `code`", "weights: MIT"):
+        assert part in card
+
+
+@pytest.mark.parametrize(
+    ("changed", "mistake"),
+    [
+        ("results/paper/tables/table1.md", "does not say what its evaluations say"),
+        (WEIGHTS, "not the ones that were evaluated"),
+        (EVALUATION, "not the one recorded"),
+    ],
+)
+def test_a_changed_link_of_the_trace_is_an_error(restored, changed, mistake):
+    path = restored.folder / changed
+    if changed == WEIGHTS:
+        shutil.copy(path.with_name("last.safetensors"), path)
+    else:
+        path.write_text(path.read_text() + "\n")
+    trace = restored.run("maml", "trace", "results/paper/tables/table1.md")
+    assert trace.returncode == 1
+    assert mistake in trace.stdout.splitlines()[-1]
+    assert "Traceback" not in trace.stdout
+
+
+def test_a_bucket_serves_as_remote(recorded, s3):
+    url, variables = s3
+    pushing = copy(recorded, recorded.folder.with_name("pushing"))
+    pushing("dvc", "remote", "modify", "storage", "url", "s3://maml/results")
+    pushing("dvc", "remote", "modify", "storage", "endpointurl", url)
+    pushing.commit("Keep the results in a bucket")
+    pushing("dvc", "push", **variables)
+    fresh = clone(pushing, recorded.folder.with_name("from-bucket"))
+    assert "nothing is left to do" in fresh("maml", "restore", **variables)
+    assert fresh.read(WEIGHTS) == recorded.read(WEIGHTS)
