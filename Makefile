@@ -15,7 +15,7 @@ $(SNAKEMAKE) --configfile workflow/presets/$(1).yaml --report results/$(1)/repor
 @echo "Tables, figures and report.html are in results/$(1)."
 endef
 
-.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-mirror lint lock benchmark clean
+.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-mirror lint lock benchmark fuzz clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -46,6 +46,9 @@ test: setup ## all tests but the long ones
 
 test-long: setup ## the tests that take minutes: kills at random moments
 	$(BIN)/pytest -m long
+
+fuzz: setup ## search for files that make a reader crash, for about ten minutes
+	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout=0
 
 test-mirror: setup ## the authors' weights on the real mini-ImageNet: MAML_MIRROR=<folder>
 	$(BIN)/pytest -m mirror

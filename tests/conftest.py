@@ -4,11 +4,19 @@ from collections.abc import Callable
 import pytest
 import torch
 from helpers import ROOT
+from hypothesis import HealthCheck, settings
 from webserver import serving
 
 from maml import config
 from maml.data import fetch
 from maml.episodes import Batch
+
+# `make fuzz` chooses the other profile; the suite tries the same few examples each time
+settings.register_profile("suite", derandomize=True, deadline=None, max_examples=25, database=None)
+settings.register_profile(
+    "fuzz", deadline=None, max_examples=4000, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("suite")
 
 # Tests use no data but what they make and what ships, but for those marked `mirror`.
 MIRROR = os.environ.pop("MAML_MIRROR", None)

@@ -95,7 +95,7 @@ def test_a_file_put_in_the_place_of_one_made_here_is_an_error(here, tiny):
     make(WEIGHTS, "made here since", params="new")
     Path(WEIGHTS).write_text("from elsewhere")
     os.utime(WEIGHTS, (2e9, 2e9))
-    with pytest.raises(UserError, match="not made here"):
+    with pytest.raises(UserError, match="neither made here nor as recorded"):
         records.bring_back("paper")
 
 

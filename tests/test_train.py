@@ -334,9 +334,11 @@ def test_what_is_not_finite_ends_as_a_declared_outcome(
 
 
 def test_without_validation_classes_the_last_weights_are_the_best(job, data, tmp_path):
-    classes = job.dataset.classes.model_copy(update={"val": 0})
-    job = job.model_copy(update={"dataset": job.dataset.model_copy(update={"classes": classes})})
-    train(job, data, tmp_path / "out")
+    drawn = job.dataset.classes
+    classes = drawn.model_copy(update={"val": 0, "test": drawn.val + drawn.test})
+    job = changed(job, "dataset", classes=classes)
+    prepare("omniglot", job.dataset, data.parent / "raw", tmp_path / "data")
+    train(job, tmp_path / "data", tmp_path / "out")
     best, last = (weights.load(tmp_path / "out" / name) for name in OUTPUTS[:2])
     assert all(torch.equal(best.theta[name], last.theta[name]) for name in best.theta)
     assert pd.read_csv(tmp_path / "out" / "curve.csv")["validation_accuracy"].isna().all()

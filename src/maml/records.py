@@ -28,6 +28,7 @@ INCOMPLETE = Path(".snakemake/incomplete")
 TIMESTAMP = ".snakemake_timestamp"  # carries a folder's time
 TIMES = ("starttime", "endtime")
 RESOLUTION = 1e-3  # seconds
+SHOWN = 3  # files that a message names
 
 
 def location(run: str) -> Path:
@@ -91,9 +92,10 @@ def bring_back(run: str) -> None:
         with atomic_file(record) as unfinished:
             unfinished.write_text(json.dumps(entry["record"]), encoding="utf-8")
     if foreign:
+        more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
         raise UserError(
-            f"not made here, and not as recorded in {location(run)}: {', '.join(foreign)}; "
-            "`dvc checkout` (or `git checkout`, for tables and figures) brings back what was "
+            f"neither made here nor as recorded in {location(run)}: {', '.join(foreign[:SHOWN])}"
+            f"{more}; `dvc checkout` (`git checkout` for tables and figures) brings back what was "
             "recorded; to make it again, remove it"
         )
 

@@ -40,7 +40,7 @@ def record(config: Config) -> None:
         stage = _stages(PIPELINE).get(config.run)
         if stage is None:
             return
-        targets = _data_files(config) if _usable() else []
+        targets = data_files(config) if _usable() else []
         if _usable() and not by_dvc:
             targets.append(config.run)
             if _up_to_date(targets):
@@ -113,8 +113,12 @@ def _stages(path: Path) -> dict[str, Any]:
     return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("stages") or {}
 
 
-def _data_files(config: Config) -> list[str]:
-    """Return the ``.dvc`` file of each data set that is here, made if need be."""
+def data_files(config: Config) -> list[str]:
+    """Return the ``.dvc`` file of each data set that is here, made if need be.
+
+    Images that may not be passed on get ``push: false``, once: whoever may keep them on a remote
+    removes it.
+    """
     files = []
     for slug, name in config.slugs().items():
         file = DATA / f"{slug}.dvc"

@@ -88,6 +88,13 @@ def test_a_refused_call_has_not_run(write, tmp_path):
     assert not trace.exists()
 
 
+def test_only_arrays_and_their_types_can_be_changed(write):
+    """A function or a class, named and not called, keeps its attributes."""
+    for name in (b"c_codecs\nencode\n", b"cnumpy\ndtype\n", b"cnumpy\nndarray\n"):
+        with pytest.raises(UserError, match="sets attributes of something else"):
+            load(write(b"\x80\x02" + name + b"N}U\x04evilK\x01s\x86b."))
+
+
 def test_other_codecs_are_refused(write):
     raw = b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R."
     with pytest.raises(UserError, match="rot13"):

@@ -126,12 +126,16 @@ def test_a_clone_without_images_that_may_not_be_passed_on_has_nothing_to_do(reco
     private = copy(recorded, recorded.folder.with_name("private"))
     file = private.folder / "data" / "omniglot-drawn.dvc"
     file.write_text(file.read_text().replace("  md5:", "  push: false\n  md5:"))
+    with (private.folder / ".dvcignore").open("a") as ignored:
+        ignored.write("/results/*/tasks/omniglot.png\n")
+    private("dvc", "commit", "--force", "paper")
     private("dvc", "remote", "add", "--default", "storage", "../licensed", "--force")
     private.commit("Keep the images")
     private("dvc", "push")
     fresh = clone(private, recorded.folder.with_name("without"))
     assert "data/raw/omniglot-drawn" in fresh("maml", "restore")
     assert not (fresh.folder / "data" / "processed" / "omniglot-drawn").exists()
+    assert not (fresh.folder / "results" / "paper" / "tasks" / "omniglot.png").exists()
     assert fresh.to_do() == []
 
 

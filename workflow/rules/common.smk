@@ -9,6 +9,7 @@ OUTPUT
 
 import atexit
 import json
+import os
 import re
 import shlex
 import shutil
@@ -131,7 +132,10 @@ def announce():
     """Print the plan of this run, which nothing in it can stop, and how to watch its jobs."""
     where = f"--config results/{RUN}/config.yaml"
     on = f"--cores {workflow.cores}" if workflow.local_exec else "--elsewhere"
-    shell(f"maml plan {where} {on} >&2 || echo 'No plan could be made; the run goes on.' >&2")
+    try:
+        shell(f"maml plan {where} {on} >&2 || echo 'No plan could be made; the run goes on.' >&2")
+    except KeyboardInterrupt:
+        sys.exit(130)  # without Snakemake's traceback
     maml = Path(sys.executable).with_name("maml")
     if shutil.which("maml") == str(maml):
         maml = "maml"

@@ -1,6 +1,6 @@
 """Load NumPy arrays from a pickle that somebody else made, and run nothing that it names.
 
-A pickle is a program that calls whatever it names. Here it can name five things of NumPy and one
+A pickle is a program that calls whatever it names. Here it can name four things of NumPy and one
 codec, and gets stand-ins for all of them: they check what they are given before NumPy sees it.
 """
 
@@ -8,7 +8,7 @@ import math
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -84,6 +84,13 @@ class _Unpickler(pickle._Unpickler):
             return _ALLOWED[module, name]
         except KeyError:
             raise UserError(f"it names {module}.{name}, which no data set needs") from None
+
+    def load_build(self) -> None:
+        if not isinstance(self.stack[-2], _Type | _Array):
+            raise UserError("it sets attributes of something else than an array")
+        super().load_build()
+
+    dispatch: ClassVar = {**pickle._Unpickler.dispatch, ord(pickle.BUILD): load_build}
 
 
 def load(path: Path) -> object:

@@ -1,0 +1,170 @@
+"""Configuration, weights, checkpoints, results: read, or answered in one line, whatever is in them.
+
+The suite tries the same few files each time; ``make fuzz`` searches for minutes.
+"""
+
+import hashlib
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from analysis.table_runs import made_up, select, write
+from helpers import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fuzz.damage import JSON, answered, changed, damaged
+from maml import config, published, train, weights
+from maml.analysis import results
+from maml.checkpoint import Checkpoint
+from maml.networks import initialise
+from maml.training_state import State
+
+FILE = ROOT / "config.yaml"
+ONE_SHOT = "omniglot-5way-1shot"
+YAML = [b"*a", b"&a ", b": ", b"- ", b"null", b"!!int ", b"<<: ", b"2017-99-99", b"1_", b"{", b"? "]
+OVERLAY = b"select: {seeds: &a [0, 1]}\nruntime: {threads: 1}\nrun: mine\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder that all examples of a test share."""
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@pytest.fixture(scope="module")
+def job(drawn):
+    return drawn(ONE_SHOT, "maml", 0)
+
+
+@given(damaged(OVERLAY, YAML))
+def test_overlays(folder, content):
+    (folder / "overlay.yaml").write_bytes(content)
+    answered(lambda: config.load([folder / "overlay.yaml"]))
+
+
+RAW = config.load([FILE])
+
+
+@given(changed(RAW))
+def test_configurations(raw):
+    answered(lambda: config.check(raw if isinstance(raw, dict) else {}))
+
+
+@pytest.fixture(scope="module")
+def trained(job, folder):
+    theta = initialise(job.network, weights.image_shape(job), job.settings.ways, 0)
+    weights.save(folder / "whole", theta, job, iteration=7)
+    return (folder / "whole").read_bytes()
+
+
+@given(data=st.data())
+def test_weights(folder, trained, data):
+    head = int.from_bytes(trained[:8], "little")
+    content = data.draw(damaged(trained[:1500]).map(lambda start: start + trained[1500:]))
+    if data.draw(st.booleans()):
+        about = json.loads(trained[8 : 8 + head])
+        card = json.loads(about["__metadata__"]["card"])
+        about["__metadata__"]["card"] = json.dumps(data.draw(changed(card)))
+        about = json.dumps(about if data.draw(st.booleans()) else data.draw(changed(about)))
+        content = len(about).to_bytes(8, "little") + about.encode() + trained[8 + head :]
+    (folder / "weights").write_bytes(content)
+    answered(lambda: weights.load(folder / "weights"))
+
+
+class Here:
+    """As much of a session as a training's state needs."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self, job):
+        self.job = job
+
+
+@given(data=st.data())
+def test_checkpoints(job, folder, data):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        checkpoint = Checkpoint(job, {"code": "c0ffee"})
+        state = State(Here(job))
+        checkpoint.save(3, state.saved())
+        head, _, content = checkpoint.path.read_bytes().partition(b"\n")
+        about = json.loads(head)
+        content = data.draw(damaged(content[:400]).map(lambda start: start + content[400:]))
+        if data.draw(st.booleans()):  # of someone who knows the format
+            about["sha256"] = hashlib.sha256(content).hexdigest()
+        about = about if data.draw(st.booleans()) else data.draw(changed(about))
+        checkpoint.path.write_bytes(json.dumps(about).encode() + b"\n" + content)
+        answered(lambda: checkpoint.load(torch.device("cpu")))
+        checkpoint.changes()
+
+
+class Silent:
+    """As much of a progress as resuming needs."""
+
+    def say(self, line):
+        pass
+
+    def update(self, done):
+        pass
+
+
+@given(data=st.data())
+def test_what_a_checkpoint_holds(job, folder, data):
+    """One thing is other than it was saved, by someone who knows the format."""
+    state = State(Here(job))
+    saved = state.saved()
+    key = data.draw(st.sampled_from(sorted(saved)))
+    tensors = st.sampled_from([{}, {"head.bias": torch.zeros(5)}, torch.zeros(3), torch.zeros(())])
+    saved[key] = data.draw(JSON | tensors)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        checkpoint = Checkpoint(job, {"code": "c0ffee"})
+        checkpoint.save(3, saved)
+        answered(lambda: train._resume(Here(job), State(Here(job)), checkpoint, Silent()))
+
+
+@pytest.fixture(scope="module")
+def runs(folder):
+    made = made_up(select([ONE_SHOT], ["maml"], [0]))
+    write(made, folder / "runs")
+    return made, folder / "runs", folder / "runs" / ONE_SHOT / "maml" / "seed-0"
+
+
+CSV = [b",", b"\n", b'"', b"#", b"nan", b"inf", b"1e999", b"best", b"-1", b"0.5", b"\r", b"\x00"]
+
+
+@pytest.mark.parametrize("name", ["evaluation.csv", "curve.csv", "training.json"])
+@given(data=st.data())
+def test_results(runs, name, data):
+    made, folder, seed = runs
+    whole = (seed / name).read_bytes()
+    try:
+        (seed / name).write_bytes(data.draw(damaged(whole, CSV)))
+        answered(lambda: results.read(made, folder))
+    finally:
+        (seed / name).write_bytes(whole)
+
+
+@given(data=st.data())
+def test_origins_of_results(runs, data):
+    made, folder, seed = runs
+    whole = (seed / "evaluation.csv").read_text()
+    head, _, rows = whole.partition("\n")
+    try:
+        origin = data.draw(changed(json.loads(head[2:])))
+        (seed / "evaluation.csv").write_text(f"# {json.dumps(origin)}\n{rows}")
+        answered(lambda: results.read(made, folder))
+    finally:
+        (seed / "evaluation.csv").write_text(whole)
+
+
+@given(data=st.data())
+def test_published_weights(paper, folder, data):
+    content = io.BytesIO()
+    np.savez(content, w_conv1=np.zeros((3, 3, 1, 64), np.float32), w_b1=np.zeros(64, np.float32))
+    (folder / "theirs.npz").write_bytes(data.draw(damaged(content.getvalue(), [b"PK\x01\x02"])))
+    job = paper.job(ONE_SHOT, "maml", 0)
+    answered(lambda: published.place(folder / "theirs.npz", job, 1, folder / "theirs"))
