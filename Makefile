@@ -15,7 +15,7 @@ $(SNAKEMAKE) --configfile workflow/presets/$(1).yaml --report results/$(1)/repor
 @echo "Tables, figures and report.html are in results/$(1)."
 endef
 
-.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-mirror fuzz lint lock benchmark clean
+.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-mirror lint lock benchmark fuzz clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
