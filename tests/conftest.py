@@ -12,9 +12,9 @@ from maml.data import fetch
 from maml.episodes import Batch
 
 # `make fuzz` chooses the other profile; the suite tries the same few examples each time
-settings.register_profile("suite", derandomize=True, deadline=None, max_examples=25, database=None)
+settings.register_profile("suite", derandomize=True, deadline=None, database=None)
 settings.register_profile(
-    "fuzz", deadline=None, max_examples=4000, suppress_health_check=list(HealthCheck)
+    "fuzz", deadline=None, max_examples=16_000, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("suite")
 

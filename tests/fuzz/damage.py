@@ -4,9 +4,13 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from maml.errors import UserError
+
+searched = settings(max_examples=settings.default.max_examples // 4)
+"""Of each of these tests: 25 examples in the suite, 4,000 in ``make fuzz``."""
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fuzz.damage import answered, changed, damaged
+from fuzz.damage import answered, changed, damaged, searched
 from maml.config import Classes, Dataset
 from maml.data import archives, miniimagenet, omniglot, store
 from maml.data.images import decode
@@ -52,6 +52,7 @@ PACKED = lzma.compress(bytes(2 * 1379))
 CHUNKS = [b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"zTXt", b"\xff\xd9", b"\xff\xc2"]
 
 
+@searched
 @given(st.sampled_from(IMAGES).flatmap(lambda image: damaged(image, CHUNKS)))
 def test_images(content):
     answered(lambda: decode(content, "image.png", "RGB"))
@@ -64,6 +65,7 @@ def archive_of(folder, suffix: str) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", archives.SUFFIXES)
+@searched
 @given(data=st.data())
 def test_archives(folder, suffix, data):
     whole = archive_of(folder, suffix)
@@ -85,6 +87,7 @@ GLOBALS += [b"cnumpy.core.multiarray\n_reconstruct\n", b"cnumpy.core.multiarray\
 SOUP = st.lists(st.sampled_from(OPCODES + GLOBALS * 9) | st.binary(max_size=3), max_size=30)
 
 
+@searched
 @given(
     st.sampled_from(PICKLES).flatmap(lambda whole: damaged(whole, OPCODES[40:123] + GLOBALS))
     | SOUP.map(b"".join)
@@ -97,6 +100,7 @@ def test_pickles(folder, content):
     answered(lambda: miniimagenet.prepare(DATASET, raw, folder / "images.npy"))
 
 
+@searched
 @given(st.data())
 def test_prepared_data(folder, data):
     images = np.zeros((3, 2, 8, 8, 3), np.uint8)
@@ -114,6 +118,7 @@ def test_prepared_data(folder, data):
     answered(lambda: store.load(folder))
 
 
+@searched
 @given(st.data())
 def test_records_of_a_download(folder, data):
     raw = folder / "raw"
@@ -124,6 +129,7 @@ def test_records_of_a_download(folder, data):
     answered(lambda: prepare("miniimagenet", DATASET, raw, folder / "out"))
 
 
+@searched
 @given(st.data())
 def test_bundled_omniglot(folder, data):
     about = {"drawings": 2, "classes": [{"name": "a/b/c", "file": "0001"}]}
@@ -132,6 +138,7 @@ def test_bundled_omniglot(folder, data):
     answered(lambda: omniglot.read_bundle(folder))
 
 
+@searched
 @given(st.text() | damaged(b"0" * 64 + b"  omniglot/a.zip\n").map(lambda b: b.decode("latin-1")))
 def test_lists_of_checksums(text):
     answered(lambda: read_sums(text, "SHA256SUMS"))

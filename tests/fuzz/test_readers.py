@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from analysis.table_runs import made_up, select, write
+from bad_input.checkpoints import with_state
 from helpers import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fuzz.damage import JSON, answered, changed, damaged
+from fuzz.damage import JSON, answered, changed, damaged, searched
 from maml import config, published, train, weights
 from maml.analysis import results
 from maml.checkpoint import Checkpoint
@@ -39,6 +40,7 @@ def job(drawn):
     return drawn(ONE_SHOT, "maml", 0)
 
 
+@searched
 @given(damaged(OVERLAY, YAML))
 def test_overlays(folder, content):
     (folder / "overlay.yaml").write_bytes(content)
@@ -48,6 +50,7 @@ def test_overlays(folder, content):
 RAW = config.load([FILE])
 
 
+@searched
 @given(changed(RAW))
 def test_configurations(raw):
     answered(lambda: config.check(raw if isinstance(raw, dict) else {}))
@@ -60,6 +63,7 @@ def trained(job, folder):
     return (folder / "whole").read_bytes()
 
 
+@searched
 @given(data=st.data())
 def test_weights(folder, trained, data):
     head = int.from_bytes(trained[:8], "little")
@@ -83,22 +87,30 @@ class Here:
         self.job = job
 
 
-@given(data=st.data())
-def test_checkpoints(job, folder, data):
+@pytest.fixture(scope="module")
+def checkpoint(job, folder):
+    """A checkpoint of a training that has just begun, and the bytes of its file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        checkpoint = Checkpoint(job, {"code": "c0ffee"})
-        state = State(Here(job))
-        checkpoint.save(3, state.saved())
-        head, _, content = checkpoint.path.read_bytes().partition(b"\n")
-        about = json.loads(head)
-        content = data.draw(damaged(content[:400]).map(lambda start: start + content[400:]))
-        if data.draw(st.booleans()):  # of someone who knows the format
-            about["sha256"] = hashlib.sha256(content).hexdigest()
-        about = about if data.draw(st.booleans()) else data.draw(changed(about))
-        checkpoint.path.write_bytes(json.dumps(about).encode() + b"\n" + content)
-        answered(lambda: checkpoint.load(torch.device("cpu")))
-        checkpoint.changes()
+        made = Checkpoint(job, {"code": "c0ffee"})
+        made.path = made.path.absolute()
+        made.save(3, State(Here(job)).saved())
+    return made, made.path.read_bytes()
+
+
+@searched
+@given(data=st.data())
+def test_checkpoints(checkpoint, data):
+    checkpoint, whole = checkpoint
+    head, _, content = whole.partition(b"\n")
+    about = json.loads(head)
+    content = data.draw(damaged(content[:400]).map(lambda start: start + content[400:]))
+    if data.draw(st.booleans()):  # of someone who knows the format
+        about["sha256"] = hashlib.sha256(content).hexdigest()
+    about = about if data.draw(st.booleans()) else data.draw(changed(about))
+    checkpoint.path.write_bytes(json.dumps(about).encode() + b"\n" + content)
+    answered(lambda: checkpoint.load(torch.device("cpu")))
+    checkpoint.changes()
 
 
 class Silent:
@@ -111,19 +123,18 @@ class Silent:
         pass
 
 
+@searched
 @given(data=st.data())
-def test_what_a_checkpoint_holds(job, folder, data):
+def test_what_a_checkpoint_holds(job, checkpoint, data):
     """One thing is other than it was saved, by someone who knows the format."""
-    state = State(Here(job))
-    saved = state.saved()
+    checkpoint, whole = checkpoint
+    saved = State(Here(job)).saved()
     key = data.draw(st.sampled_from(sorted(saved)))
     tensors = st.sampled_from([{}, {"head.bias": torch.zeros(5)}, torch.zeros(3), torch.zeros(())])
     saved[key] = data.draw(JSON | tensors)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        checkpoint = Checkpoint(job, {"code": "c0ffee"})
-        checkpoint.save(3, saved)
-        answered(lambda: train._resume(Here(job), State(Here(job)), checkpoint, Silent()))
+    head = json.loads(whole.partition(b"\n")[0])
+    checkpoint.path.write_bytes(with_state(head, saved))
+    answered(lambda: train._resume(Here(job), State(Here(job)), checkpoint, Silent()))
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +148,7 @@ CSV = [b",", b"\n", b'"', b"#", b"nan", b"inf", b"1e999", b"best", b"-1", b"0.5"
 
 
 @pytest.mark.parametrize("name", ["evaluation.csv", "curve.csv", "training.json"])
+@searched
 @given(data=st.data())
 def test_results(runs, name, data):
     made, folder, seed = runs
@@ -148,6 +160,7 @@ def test_results(runs, name, data):
         (seed / name).write_bytes(whole)
 
 
+@searched
 @given(data=st.data())
 def test_origins_of_results(runs, data):
     made, folder, seed = runs
@@ -161,6 +174,7 @@ def test_origins_of_results(runs, data):
         (seed / "evaluation.csv").write_text(whole)
 
 
+@searched
 @given(data=st.data())
 def test_published_weights(paper, folder, data):
     content = io.BytesIO()
