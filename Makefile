@@ -45,13 +45,13 @@ test: setup ## all tests but the long ones
 	$(BIN)/pytest
 
 test-long: setup ## the tests that take minutes: kills at random moments
-	$(BIN)/pytest -m long
+	$(BIN)/pytest -m long -s --timeout=0
 
 fuzz: setup ## search for files that make a reader crash, for about ten minutes
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout=0
 
 test-mirror: setup ## the authors' weights on the real mini-ImageNet: MAML_MIRROR=<folder>
-	$(BIN)/pytest -m mirror
+	$(BIN)/pytest -m mirror -s --timeout=0
 
 lint: setup ## the style checks
 	$(BIN)/ruff check
