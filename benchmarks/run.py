@@ -29,8 +29,7 @@ from maml import config
 from maml.allocator import keep_freed_memory
 from maml.check import random_batch, random_parameters, relative
 from maml.files import atomic_file
-from maml.networks import largest_layer
-from maml.session import CACHE_BYTES, MOST_TASKS
+from maml.session import tasks_in_cache
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = (
@@ -57,9 +56,13 @@ class Case:
         self.shape = (dataset.channels, dataset.image_size, dataset.image_size)
         self.tasks = tasks or self.experiment.meta_batch_size
         self.learn2learn = learn2learn
-        images = self.experiment.ways * max(self.experiment.shots, self.experiment.train_queries)
-        values = images * largest_layer(self.network, dataset.image_size)
-        self.chunk = max(1, min(MOST_TASKS, CACHE_BYTES // (4 * values)))
+        self.chunk = tasks_in_cache(
+            self.network,
+            self.experiment,
+            self.experiment.train_queries,
+            dataset.image_size,
+            torch.float32,
+        )
 
     def contenders(self, method: str, dtype: torch.dtype, tasks: int, step: float | None) -> dict:
         """Return the contenders for so many tasks; ``step`` replaces the inner step size."""
