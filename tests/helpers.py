@@ -7,9 +7,32 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+from maml.config import Classes, Dataset
 from maml.provenance import file_digest
 
 ROOT = Path(__file__).parent.parent
+
+SMALL = {
+    "omniglot": Dataset(
+        format="omniglot",
+        source="drawn",
+        classes=Classes(train=6, val=3, test=4),
+        images_per_class=20,
+        image_size=28,
+        resize="nearest",
+        split_seed=0,
+    ),
+    "miniimagenet": Dataset(
+        format="miniimagenet",
+        source="drawn",
+        classes=Classes(train=3, val=2, test=2),
+        images_per_class=4,
+        image_size=84,
+        resize="lanczos",
+        split_seed=0,
+    ),
+}
+"""Format → a data set of 13 characters of 20 drawings, or of 7 classes of 4 pictures."""
 
 
 def record(raw: Path) -> Path:

@@ -8,33 +8,18 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from helpers import record
+from helpers import SMALL, record
 from webserver import Server
 
-from maml.config import Classes, Config, Dataset, Job
+from maml.config import Config, Job
 from maml.data.download import download
 from maml.data.prepare import prepare
 
 PUBLISHER = "https://publisher.example"
 """Stands in messages for the address of the test's server."""
 
-OMNIGLOT = Dataset(
-    format="omniglot",
-    source="official",
-    classes=Classes(train=6, val=3, test=4),
-    images_per_class=20,
-    image_size=28,
-    resize="nearest",
-    split_seed=0,
-)
-MINIIMAGENET = Dataset(
-    format="miniimagenet",
-    source="official",
-    classes=Classes(train=3, val=2, test=2),
-    images_per_class=4,
-    image_size=84,
-    resize="lanczos",
-    split_seed=0,
+OMNIGLOT, MINIIMAGENET = (
+    small.model_copy(update={"source": "official"}) for small in SMALL.values()
 )
 DATASETS = {"omniglot": OMNIGLOT, "miniimagenet": MINIIMAGENET}
 

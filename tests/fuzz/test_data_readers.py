@@ -10,26 +10,24 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import pack
+from helpers import SMALL, pack
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from fuzz.damage import answered, changed, damaged, searched
-from maml.config import Classes, Dataset
+from maml.config import Classes
 from maml.data import archives, miniimagenet, omniglot, store
 from maml.data.images import decode
 from maml.data.mirrors import read_sums
 from maml.data.prepare import prepare
 
-DATASET = Dataset(
-    format="miniimagenet",
-    source="drawn",
-    classes=Classes(train=1, val=1, test=1),
-    images_per_class=2,
-    image_size=8,
-    resize="lanczos",
-    split_seed=0,
+DATASET = SMALL["miniimagenet"].model_copy(
+    update={
+        "classes": Classes(train=1, val=1, test=1),
+        "images_per_class": 2,
+        "image_size": 8,
+    }
 )
 
 

@@ -21,7 +21,7 @@ IMAGES = (".png", ".jpg", ".jpeg")
 _DAMAGE = (
     EOFError,
     OSError,  # gzip's errors among them
-    RuntimeError,  # zipfile's word for a missing password; NotImplementedError is one too
+    RuntimeError,  # zipfile: a missing password, or a compression that it lacks
     ValueError,
     lzma.LZMAError,
     tarfile.TarError,
