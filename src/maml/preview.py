@@ -16,6 +16,7 @@ from maml.files import atomic_file
 TASKS = 2
 MOST_WAYS = 5  # rows of a picture; tasks of more ways show their first classes
 QUERIES = 5
+PADDING = 2  # pixels between images
 
 
 def draw_tasks(experiment: Experiment, data_folder: Path, out: Path) -> None:
@@ -44,7 +45,13 @@ def draw_tasks(experiment: Experiment, data_folder: Path, out: Path) -> None:
     figure.suptitle(
         f"Tasks sampled from {data.name}: {experiment.ways}-way, {experiment.shots}-shot"
     )
-    panels = figure.subplots(TASKS, 2, squeeze=False, width_ratios=[experiment.shots, queries])
+    size = data.images.shape[2] + PADDING
+    panels = figure.subplots(  # as wide as their grids are, so that all images have one scale
+        TASKS,
+        2,
+        squeeze=False,
+        width_ratios=[experiment.shots * size + PADDING, queries * size + PADDING],
+    )
     batch = gather(
         torch.from_numpy(data.images), tasks, shots=experiment.shots, dtype=torch.float32
     )
@@ -63,7 +70,7 @@ def draw_tasks(experiment: Experiment, data_folder: Path, out: Path) -> None:
 def _draw(panel: Axes, images: torch.Tensor, ways: int, rows: int) -> None:
     """Show images ``(ways · columns, channels, height, width)``, a class a row."""
     by_class = images.unflatten(0, (ways, -1))[:rows]
-    grid = make_grid(by_class.flatten(0, 1), nrow=by_class.shape[1], padding=2, pad_value=0.6)
+    grid = make_grid(by_class.flatten(0, 1), nrow=by_class.shape[1], padding=PADDING, pad_value=0.6)
     panel.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
     panel.set_xticks([])
     panel.set_yticks([])
