@@ -12,7 +12,7 @@ from helpers import ROOT
 from maml import config, devices, plan, throughput
 from maml.errors import UserError
 from maml.plan import Workers, find_workers, job_key, needed_bytes, print_plan, time_left
-from maml.remaining import Remaining
+from maml.remaining import Remaining, whole
 from maml.throughput import Speed
 
 GIGABYTE = 10**9
@@ -122,6 +122,14 @@ def test_days_of_work_point_to_shorter_runs_on_real_images(paper, here, speed, s
         "sooner snakemake --configfile workflow/presets/minutes.yaml (about 11 min)",
         "snakemake --configfile workflow/presets/hours.yaml (about 2 h 1 min)",
     ]
+
+
+def test_a_shorter_run_that_is_done_is_said_to_be(paper, here, speed, said, monkeypatch):
+    monkeypatch.setattr(
+        plan, "remaining", lambda job: Remaining(0, 0, 0) if job.run == "quick" else whole(job)
+    )
+    (quick,) = [line for line in said(paper) if "quick.yaml" in line]
+    assert quick.endswith("workflow/presets/quick.yaml (done)")
 
 
 def test_the_last_of_several_workers_ends_the_run(small):

@@ -276,7 +276,8 @@ def _shorter(config: Config, cores: int | None) -> str:
             seconds = time_left(preset, left, speeds, find_workers(preset, cores))
         except UNMEASURABLE:  # or a preset that a person is editing
             continue
-        found.append((seconds, f"snakemake --configfile {path} (about {duration(seconds)})"))
+        when = f"about {duration(seconds)}" if any(left.values()) else "done"
+        found.append((seconds, f"snakemake --configfile {path} ({when})"))
     return "\n".join(text for seconds, text in sorted(found))
 
 
