@@ -22,6 +22,7 @@ from maml.overlays import load, merge
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+StepSize = Annotated[float, Field(gt=0, lt=1.0e30)]  # and float32 holds what Adam makes of it
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # also names a folder
 
 
@@ -142,8 +143,7 @@ class Experiment(Strict):
     )
     meta_batch_size: int = Field(ge=1, description="Tasks of a meta-iteration.")
     inner_steps: int = Field(ge=1, description="Gradient steps in meta-training and validation.")
-    inner_step_size: float = Field(
-        gt=0,
+    inner_step_size: StepSize = Field(
         description="α, on the *mean* cross-entropy. The authors' code applies the printed α to N "
         "times the mean, so theirs is N times the printed value.",
     )
@@ -154,7 +154,7 @@ class Experiment(Strict):
     meta_gradient_clip: float | None = Field(
         gt=0, description="Elementwise bound on the meta-gradient, in units of `meta_loss`."
     )
-    meta_step_size: float = Field(gt=0, description="Adam's step size.")
+    meta_step_size: StepSize = Field(description="Adam's step size.")
     adam_epsilon: float = Field(gt=0, description="Adam's ε.")
     adam_form: Literal["tensorflow", "pytorch"] = Field(
         description="Whether ε is added before (tensorflow) or after (pytorch) bias correction."

@@ -68,6 +68,12 @@ MISTAKES = [
         "defaults.meta_step_size: must be a finite number, not inf",
     ),
     (
+        "defaults/meta_step_size",
+        1.0e38,
+        "defaults.meta_step_size: must be less than 1000000000000000000000000000000, not "
+        "1e+38",
+    ),
+    (
         "defaults/meta_loss",
         "sum",
         "defaults.meta_loss: must be 'mean' or 'sum-per-shot', not 'sum'",
