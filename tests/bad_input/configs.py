@@ -70,8 +70,7 @@ MISTAKES = [
     (
         "defaults/meta_step_size",
         1.0e38,
-        "defaults.meta_step_size: must be less than 1000000000000000000000000000000, not "
-        "1e+38",
+        "defaults.meta_step_size: must be less than 1000000000000000000000000000000, not 1e+38",
     ),
     (
         "defaults/meta_loss",
