@@ -22,6 +22,11 @@ def load(paths: list[Path]) -> dict[str, Any]:
         try:
             layer = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
             json.dumps(layer, default=str)  # finds what contains itself, and dates as keys
+        except FileNotFoundError as error:
+            raise UserError(
+                f"there is no configuration {path}: run this in the project's folder, or name the "
+                "file with --config"
+            ) from error
         except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"the configuration {path} cannot be read: {reason}") from error

@@ -235,7 +235,11 @@ def overlay(content: bytes | None) -> Meet:
 UNREADABLE = "the configuration mine.yaml cannot be read: …"
 
 
-@case("no such file", UNREADABLE.replace("…", "[Errno 2] No such file or directory: 'mine.yaml'"))
+@case(
+    "no such file",
+    "there is no configuration mine.yaml: run this in the project's folder, or name the file with "
+    "--config",
+)
 def no_such_file(place: Place) -> Meet:
     return overlay(None)
 
