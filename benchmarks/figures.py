@@ -20,7 +20,7 @@ LINES = {
     ("plain loop", "maml"): "plain loop, MAML",
     ("plain loop", "fomaml"): "plain loop, first-order",
 }
-QUANTITIES = {"seconds": "seconds of one core", "above_idle": "MiB above idle"}
+QUANTITIES = {"seconds": "seconds", "above_idle": "MiB above idle"}
 
 
 def write(benchmark: pd.DataFrame | None, growth: pd.DataFrame | None, folder: Path) -> None:

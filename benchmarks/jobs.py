@@ -10,6 +10,7 @@ from benchmarks.processes import own_process
 
 EXPERIMENTS = ("omniglot-5way-1shot", "miniimagenet-5way-1shot")
 ARRANGEMENTS = ((1, 1), (1, 2), (2, 1))  # jobs, threads of each
+CONTENDERS = ("ours", "plain loop")
 ROUNDS = 3
 
 
@@ -18,7 +19,9 @@ def measure(case: Case, *, seconds: float) -> list[Row]:
 
     Each is measured in turns: median, least and most over rounds of a third of ``seconds``.
     """
-    rates: dict[tuple[int, int], list[float]] = {key: [] for key in ARRANGEMENTS}
+    rates: dict[tuple[str, int, int], list[float]] = {
+        (contender, *arrangement): [] for contender in CONTENDERS for arrangement in ARRANGEMENTS
+    }
     with ExitStack() as stack:
         processes = {
             (jobs, threads): [
@@ -26,18 +29,21 @@ def measure(case: Case, *, seconds: float) -> list[Row]:
             ]
             for jobs, threads in ARRANGEMENTS
         }
-        for group in processes.values():
-            _together(group, case, 0.0)  # warms up
+        for contender, *arrangement in rates:
+            _together(processes[tuple(arrangement)], case, contender, 0.0)  # warms up
         for _ in range(ROUNDS):
-            for key, group in processes.items():
-                rates[key].append(_together(group, case, seconds / ROUNDS))
+            for key, found in rates.items():
+                contender, *arrangement = key
+                group = processes[tuple(arrangement)]
+                found.append(_together(group, case, contender, seconds / ROUNDS))
     rows = []
-    for (jobs, threads), found in rates.items():
+    for (contender, jobs, threads), found in rates.items():
         low, median, high = sorted(found)[0], work.quartiles(found)[1], sorted(found)[-1]
         rows.append(
             {
                 "experiment": case.experiment,
                 "work": case.work,
+                "contender": contender,
                 "jobs": jobs,
                 "threads": threads,
                 "iterations_per_second": median,
@@ -48,7 +54,9 @@ def measure(case: Case, *, seconds: float) -> list[Row]:
     return rows
 
 
-def _together(group: list[ProcessPoolExecutor], case: Case, seconds: float) -> float:
+def _together(
+    group: list[ProcessPoolExecutor], case: Case, contender: str, seconds: float
+) -> float:
     """Let processes iterate at the same time; return their iterations a second in all."""
-    running = [process.submit(work.iterate, case, seconds) for process in group]
+    running = [process.submit(work.iterate, case, contender, seconds) for process in group]
     return sum(len(times) / sum(times) for times in (future.result() for future in running))

@@ -15,12 +15,12 @@ Ask = Callable[..., Any]
 
 
 @contextmanager
-def own_process(*, keep: bool, threads: int = 1) -> Iterator[ProcessPoolExecutor]:
+def own_process(*, keep: bool, threads: int | None = None) -> Iterator[ProcessPoolExecutor]:
     """Yield a fresh process; it ends with the block.
 
     Args:
         keep: whether it keeps freed memory, as our command does, or has the allocator as it is.
-        threads: of its arithmetic.
+        threads: of its arithmetic; None: PyTorch's default, one a core.
     """
     with ProcessPoolExecutor(
         1, mp_context=get_context("spawn"), initializer=_start, initargs=(keep, threads)
@@ -30,13 +30,14 @@ def own_process(*, keep: bool, threads: int = 1) -> Iterator[ProcessPoolExecutor
 
 
 @contextmanager
-def asked(*, keep: bool, threads: int = 1) -> Iterator[Ask]:
+def asked(*, keep: bool, threads: int | None = None) -> Iterator[Ask]:
     """Yield a function that has a fresh process compute something and waits for it."""
     with own_process(keep=keep, threads=threads) as process:
         yield lambda function, *arguments: process.submit(function, *arguments).result()
 
 
-def _start(keep: bool, threads: int) -> None:
+def _start(keep: bool, threads: int | None) -> None:
     if keep:
         keep_freed_memory()
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)

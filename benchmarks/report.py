@@ -71,7 +71,7 @@ def _page(
         yield "## Two threads, or two jobs\n"
         yield (
             "Meta-iterations (MAML) a second of all jobs together, by the clock: median, and least "
-            "to most, of three rounds.\n"
+            "to most, of three rounds. Everyone keeps freed memory.\n"
         )
         yield f"{tables.jobs(jobs)}\n"
     if growth is not None:
@@ -84,9 +84,9 @@ def _machine(about: dict[str, Any]) -> Iterator[str]:
     yield (
         f"Made by `make benchmark` in {about['minutes']:.3g} minutes on {about['processor']}, "
         f"{about['cores']} cores, {about['vectors']}, {about['system']}, {about['c_library']}, "
-        f"with one thread where nothing else is said; {versions}. Before each part, {low:g} to "
-        f"{high:g} other processes ran or waited for a core (load of the last minute: on a quiet "
-        "machine about 1, the benchmark itself).\n"
+        f"with one thread a core where nothing else is said; {versions}. Before each part, {low:g} "
+        f"to {high:g} other processes ran or waited for a core (load of the last minute: on a "
+        "quiet machine not more than there are cores, the benchmark itself).\n"
     )
 
 
@@ -94,9 +94,9 @@ def _contenders(rows: pd.DataFrame) -> Iterator[str]:
     yield "## As their users run them\n"
     yield (
         "Ours keeps freed memory (`maml train` sets the allocator so), the others have the "
-        "allocator as it is. Seconds of one core for a meta-gradient, or for an evaluation of all "
-        "test tasks: median (quartiles) over interleaved rounds. × is a multiple of ours, × floor "
-        "of the machine's limit.\n"
+        "allocator as it is; all have PyTorch's default of one thread a core. Seconds on the clock "
+        "for a meta-gradient, or for an evaluation of all test tasks: median (quartiles) over "
+        "interleaved rounds. × is a multiple of ours, × floor of the machine's limit.\n"
     )
     yield f"{tables.times(rows, usual=True)}\n"
     yield from tables.least_multiples(rows)
@@ -106,7 +106,7 @@ def _contenders(rows: pd.DataFrame) -> Iterator[str]:
     yield "## The machine's limit\n"
     yield (
         "The floor is the FLOP of convolutions and matrix products, counted on the plain loop, "
-        "over the highest rate that one core reached in this run on any single one of these "
+        "over the highest rate that the machine reached in this run on any single one of these "
         "convolutions or products (`benchmarks/rate.py`). *Sampling* is the share of a "
         "meta-iteration, sampling and gradient together, that choosing and gathering the "
         "meta-batch takes.\n"

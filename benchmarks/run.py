@@ -3,8 +3,8 @@
 All contenders compute with the same weights and tasks, one after the other, round by round, in two
 processes: with the allocator as it is by default, and keeping freed memory as our command does.
 Results are compared in float64 first, and a contender whose result differs is named and not timed.
-Times are seconds of one processor core (threads: 1), which other programs on the machine disturb
-less than the time on the clock. How the cost grows, and jobs side by side, are measured too.
+Times are seconds on the clock, with PyTorch's default of one thread a core, so the machine must
+have nothing else to do. How the cost grows, and jobs side by side, are measured too.
 
 The folder of results is replaced once everything is measured.
 """

@@ -69,8 +69,8 @@ def memory(rows: pd.DataFrame) -> str:
 def jobs(rows: pd.DataFrame) -> str:
     """Return iterations a second of one job with two threads and of two jobs with one."""
     lines = []
-    for name, group in rows.groupby("experiment", sort=False):
-        line = {"experiment": name}
+    for (name, contender), group in rows.groupby(["experiment", "contender"], sort=False):
+        line = {"experiment": name, "contender": contender}
         for row in group.itertuples():
             jobs, threads = (
                 f"{count} {what}{'s' if count > 1 else ''}"

@@ -195,7 +195,7 @@ def test_everything_is_written_once_all_is_measured(tmp_path, monkeypatch, capsy
         parts.measuring, "experiment", lambda cases, seconds: fake_rows() + fake_rows(EVALUATION)
     )
     monkeypatch.setattr(jobs, "own_process", lambda **named: nullcontext(named["threads"]))
-    monkeypatch.setattr(jobs, "_together", lambda group, case, seconds: 1.5 * sum(group))
+    monkeypatch.setattr(jobs, "_together", lambda group, case, contender, seconds: 1.5 * sum(group))
     out = tmp_path / "out"
     choice = ["--kinds", "experiment", "jobs", "--experiments", "omniglot-5way-1shot"]
     run.main(["--out", str(out), *choice])
@@ -208,7 +208,8 @@ def test_everything_is_written_once_all_is_measured(tmp_path, monkeypatch, capsy
     assert page.count("**× 3.0**") == 2  # as users run it, of both works
     for heading in ("1 job, 1 thread", "1 job, 2 threads", "2 jobs, 1 thread each"):
         assert heading in page
-    assert page.count("3 (3 to 3)") == 4  # of two experiments, with twice the threads or jobs
+    # of two experiments and contenders, with twice the threads or jobs
+    assert page.count("3 (3 to 3)") == 8
     assert json.loads((out / "about.json").read_text())["processor"] in page
     (out / "benchmark.md").unlink()
     run.main(["--out", str(out), "--report"])
