@@ -12,7 +12,7 @@ import yaml
 from helpers import ROOT
 from pipeline import copy_project
 
-from maml import config
+from maml import overlays
 
 TINY = {
     "select": {"experiments": ["omniglot-5way-1shot"], "methods": ["maml"], "seeds": [0]},
@@ -78,7 +78,7 @@ class Clone:
     def configure(self, **overlay: object) -> None:
         """Lay something over config.yaml."""
         path = self.folder / "config.yaml"
-        merged = config.merge(yaml.safe_load(path.read_text()), overlay)
+        merged = overlays.merge(yaml.safe_load(path.read_text()), overlay)
         path.write_text(yaml.safe_dump(merged, sort_keys=False))
 
     def edit(self, module: str, text: str) -> None:

@@ -2,7 +2,7 @@ import pytest
 from helpers import ROOT
 
 from maml import check as module
-from maml import config
+from maml import config, overlays
 from maml.check import check
 from maml.errors import UserError
 
@@ -11,7 +11,7 @@ from maml.errors import UserError
 def small():
     """The smoke preset's small networks and tasks, on Omniglot alone."""
     paths = [ROOT / "config.yaml", ROOT / "workflow" / "presets" / "smoke.yaml"]
-    loaded = config.load(paths)
+    loaded = overlays.load(paths)
     loaded["select"]["experiments"] = ["omniglot-5way-1shot"]
     return config.check(loaded)
 

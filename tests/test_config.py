@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maml import config as configuration
-from maml.config import Experiment, check, merge, read
+from maml.config import Experiment, check, read
 from maml.errors import UserError
+from maml.overlays import merge
+from maml.reference import json_schema
 
 
 def mistake(raw: dict) -> str:
@@ -233,6 +235,6 @@ def test_every_key_is_described_and_the_schema_knows_its_bounds():
         for key, field in part.model_fields.items():
             about = field.description or getattr(field.annotation, "__doc__", None)
             assert about, f"{place}: {key}"
-    schema = configuration.json_schema()
+    schema = json_schema()
     for part in ("Defaults", "Entry", "Overrides"):
         assert schema["$defs"][part]["properties"]["iterations"]["minimum"] == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from maml.errors import UserError
-from maml.files import atomic_file, atomic_folder, remove_unfinished
+from maml.files import atomic_file, atomic_folder, check_replaceable, remove_unfinished
 
 
 def test_a_file_appears_when_its_block_succeeds(tmp_path):
@@ -101,6 +101,30 @@ def test_a_file_where_a_folder_belongs(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="a folder belongs"), atomic_file(tmp_path / "file" / "x"):
         pass
+
+
+def test_a_folder_where_a_file_belongs(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with (
+        pytest.raises(UserError, match="move the folder that stands where a file belongs"),
+        atomic_file(tmp_path / "folder") as unfinished,
+    ):
+        unfinished.touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_only_nothing_or_a_folder_of_the_same_kind_is_replaced(tmp_path, monkeypatch):
+    free, empty, same, others, file = (tmp_path / name for name in "abcde")
+    for folder in (empty, same, others):
+        folder.mkdir()
+    for path in (same / "record", same / "other", others / "other", file):
+        path.touch()
+    for path in (free, empty, same):
+        check_replaceable(path, "record")
+    monkeypatch.chdir(empty)
+    for path in (others, file, Path(), Path("..")):
+        with pytest.raises(UserError, match="would be replaced, and is not what this command"):
+            check_replaceable(path, "record")
 
 
 def test_an_error_about_another_file_is_not_taken_for_one_about_this(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from helpers import ROOT
 
-from maml import config, versioning
+from maml import config, overlays, versioning
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from maml import config, versioning
 )
 def test_only_what_may_be_passed_on_is_pushed(source, pushed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    raw = config.merge(
-        config.load([ROOT / "config.yaml"]), {"datasets": {"miniimagenet": {"source": source}}}
+    raw = overlays.merge(
+        overlays.load([ROOT / "config.yaml"]), {"datasets": {"miniimagenet": {"source": source}}}
     )
     for slug in pushed:
         for kind in ("raw", "processed"):

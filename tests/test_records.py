@@ -8,7 +8,7 @@ import pytest
 from clones import TINY
 from helpers import ROOT
 
-from maml import config, records
+from maml import config, overlays, records
 from maml.errors import UserError
 
 WEIGHTS = "results/paper/runs/a/maml/seed-0/best.safetensors"
@@ -18,7 +18,7 @@ RAW = "data/raw/omniglot-drawn"
 
 @pytest.fixture(scope="module")
 def tiny() -> config.Config:
-    return config.check(config.merge(config.load([ROOT / "config.yaml"]), TINY))
+    return config.check(overlays.merge(overlays.load([ROOT / "config.yaml"]), TINY))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The one schema of ``config.yaml``: every key, its type, its meaning, and what fits together.
+"""The one schema of ``config.yaml``: every key, its type and its meaning.
 
 ``config.yaml`` holds the paper as data. Presets are overlays of it (``workflow/presets``), merged
 key by key; the chosen one of ``protocols`` is merged last. An experiment's settings are then, from
@@ -8,22 +8,21 @@ the weakest to the strongest: ``defaults``, its own entry, ``overrides``.
 from __future__ import annotations
 
 import copy
-import difflib
 import json
-import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from maml.consistency import check_together, not_one_of
 from maml.errors import UserError
+from maml.mistakes import validated
+from maml.overlays import load, merge
 
-Model = TypeVar("Model", bound=BaseModel)
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+StepSize = Annotated[float, Field(gt=0, lt=1.0e30)]  # and float32 holds what Adam makes of it
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # also names a folder
 
 
@@ -144,8 +143,7 @@ class Experiment(Strict):
     )
     meta_batch_size: int = Field(ge=1, description="Tasks of a meta-iteration.")
     inner_steps: int = Field(ge=1, description="Gradient steps in meta-training and validation.")
-    inner_step_size: float = Field(
-        gt=0,
+    inner_step_size: StepSize = Field(
         description="α, on the *mean* cross-entropy. The authors' code applies the printed α to N "
         "times the mean, so theirs is N times the printed value.",
     )
@@ -156,7 +154,7 @@ class Experiment(Strict):
     meta_gradient_clip: float | None = Field(
         gt=0, description="Elementwise bound on the meta-gradient, in units of `meta_loss`."
     )
-    meta_step_size: float = Field(gt=0, description="Adam's step size.")
+    meta_step_size: StepSize = Field(description="Adam's step size.")
     adam_epsilon: float = Field(gt=0, description="Adam's ε.")
     adam_form: Literal["tensorflow", "pytorch"] = Field(
         description="Whether ε is added before (tensorflow) or after (pytorch) bias correction."
@@ -260,7 +258,7 @@ class Config(Strict):
         merged: dict[str, Any] = {}
         for layer in layers:
             merged |= layer.model_dump(include=layer.model_fields_set)
-        return _validated(Experiment, merged, f"experiments.{name}")
+        return validated(Experiment, merged, f"experiments.{name}", PLACES)
 
     def shortenings(self, name: str) -> dict[str, tuple[Any, Any]]:
         """Return what ``overrides`` change in an experiment: key → (protocol's value, value)."""
@@ -359,28 +357,6 @@ def read(paths: list[Path]) -> Config:
     return check(load(paths))
 
 
-def load(paths: list[Path]) -> dict[str, Any]:
-    """Return what ``config.yaml`` and its overlays say together, unchecked.
-
-    Raises:
-        UserError: a file cannot be read or is not a mapping.
-    """
-    merged: dict[str, Any] = {}
-    for path in paths:
-        try:
-            layer = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-            json.dumps(layer, default=str)  # finds what contains itself, and dates as keys
-        except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"the configuration {path} cannot be read: {reason}") from error
-        if layer is None:  # nothing but comments
-            continue
-        if not isinstance(layer, dict):
-            raise UserError(f"the configuration {path} is not a mapping of keys to values")
-        merged = merge(merged, layer)
-    return merged
-
-
 def check(raw: Mapping[str, Any]) -> Config:
     """Return the configuration that ``raw`` describes.
 
@@ -388,11 +364,11 @@ def check(raw: Mapping[str, Any]) -> Config:
         UserError: as in :func:`read`.
     """
     raw = json.loads(json.dumps(raw, default=str))  # plain containers, whatever Snakemake hands us
-    file = _validated(Config, raw, "")
+    file = validated(Config, raw, "", PLACES)
     if "code" in file.protocols:
         raise UserError("config: protocols.code: the file itself is `code`; name this otherwise")
     protocols = {"code": file} | {
-        name: _validated(Config, merge(raw, overlay), f"protocols.{name}")
+        name: validated(Config, merge(raw, overlay), f"protocols.{name}", PLACES)
         for name, overlay in file.protocols.items()
     }
     if file.protocol not in protocols:
@@ -400,76 +376,6 @@ def check(raw: Mapping[str, Any]) -> Config:
     config = protocols[file.protocol]
     check_together(config)
     return config
-
-
-def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``overlay`` merged into it, mapping by mapping, as Snakemake does."""
-    merged = copy.deepcopy(dict(base))
-    for key, value in overlay.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = merge(merged[key], value)
-        else:
-            merged[key] = copy.deepcopy(value)
-    return merged
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of ``config.yaml``, for editors."""
-    schema = Config.model_json_schema()
-    for part in (Defaults, Entry, Overrides):  # a key that is left out is not null
-        for key in schema["$defs"][part.__name__]["properties"].values():
-            del key["default"]
-    return schema
-
-
-def _validated(model: type[Model], raw: Any, where: str) -> Model:
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        first, *others = error.errors()
-        # "[key]" marks a mistake in a mapping's key, which the path already names
-        path = [part for part in (where, *map(str, first["loc"])) if part not in ("", "[key]")]
-        path = [part if part.isprintable() else repr(part) for part in path]
-        more = f" (and {_plural(len(others), 'more mistake')})" if others else ""
-        raise UserError(f"config: {'.'.join(path)}: {_explained(first)}{more}") from error
-
-
-def _explained(mistake: Mapping[str, Any]) -> str:
-    """Return what is wrong, in words that need no knowledge of pydantic."""
-    value = mistake["input"]
-    shown = json.dumps(value) if value is None or value is True or value is False else None
-    shown = shown or reprlib.repr(value)
-    match mistake["type"]:
-        case "missing":
-            return "this key is missing"
-        case "extra_forbidden":
-            return f"unknown key{_suggestion(str(mistake['loc'][-1]))}"
-        case "model_type" | "dict_type":
-            return f"must be a mapping of keys to values, not {shown}"
-        case "list_type":
-            return f"must be a list, not {shown}"
-        case "too_short":
-            return "must not be empty"
-        case "string_pattern_mismatch":
-            return (
-                f"must be a name of letters, digits, '.', '_' and '-' that starts with a letter or "
-                f"digit, not {shown}"
-            )
-        case "string_type" if value is not None:
-            hint = " (put it in quotes)"
-        case "float_type" if _is_number(value):
-            hint = " (in YAML write 1.0e-3, not 1e-3)"
-        case _:
-            hint = ""
-    return f"{mistake['msg'].replace('Input should', 'must')}, not {shown}{hint}"
-
-
-def _is_number(text: Any) -> bool:
-    try:
-        float(text)
-    except (TypeError, ValueError):
-        return False
-    return isinstance(text, str)
 
 
 PLACES: dict[str, type[Strict]] = {
@@ -486,21 +392,6 @@ PLACES: dict[str, type[Strict]] = {
 """Where the keys of each part stand."""
 
 
-def _suggestion(key: str) -> str:
-    """Return what may have been meant by a key that is unknown where it stands."""
-    for place, part in PLACES.items():
-        if key in part.model_fields:
-            return f"; {key!r} belongs in {place}"
-    close = difflib.get_close_matches(
-        key, {name for p in PLACES.values() for name in p.model_fields}
-    )
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
 def _require(kind: str, name: str, known: Mapping[str, Any]) -> None:
     if name not in known:
         raise UserError(f"no {kind} is named {name!r}; there are: {', '.join(known)}")
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -19,6 +19,7 @@ REMEDIES = {
     errno.EPERM: "give yourself the right to write there, or work in another folder",
     errno.EEXIST: "move the file that stands where a folder belongs",
     errno.ENOTDIR: "move the file that stands where a folder belongs",
+    errno.EISDIR: "move the folder that stands where a file belongs",
     errno.EIO: "check the disk",
 }
 
@@ -81,6 +82,26 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             if old.exists() and not path.exists():
                 old.rename(path)
             shutil.rmtree(old, ignore_errors=True)
+
+
+def check_replaceable(path: Path, mark: str) -> None:
+    """Refuse to replace what a person may have put where a folder is to be made.
+
+    Args:
+        path: the folder to make; what is there is going to be removed.
+        mark: a file that is in each folder of this kind.
+
+    Raises:
+        UserError: there is something that is neither an empty folder nor one of this kind.
+    """
+    with writing(path):
+        made = path.is_dir() and ((path / mark).exists() or not any(path.iterdir()))
+        if path.name not in ("", "..") and (made or not path.exists()):
+            return
+    raise UserError(
+        f"{path} would be replaced, and is not what this command makes (a folder with {mark}); "
+        "move it, or name another folder"
+    )
 
 
 def remove_unfinished(path: Path) -> None:

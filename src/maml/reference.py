@@ -8,7 +8,8 @@ from string import Template
 from typing import Any
 
 from maml import config as configuration
-from maml.config import Config, Experiment, Strict
+from maml import overlays
+from maml.config import Config, Defaults, Entry, Experiment, Overrides, Strict
 from maml.files import atomic_file
 from maml.meta import meta_loss_scale
 
@@ -23,10 +24,10 @@ def write_reference(out: Path) -> None:
 
     ``config.yaml`` is read from the folder in which this runs.
     """
-    raw = configuration.load([CONFIG])
+    raw = overlays.load([CONFIG])
     code, paper = (configuration.check(raw | {"protocol": name}) for name in ("code", "paper"))
     pages = {
-        "config.schema.json": _schema(),
+        "config.schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
         "configuration.md": _configuration(code),
         "protocol.md": _protocol(code, paper),
     }
@@ -39,9 +40,13 @@ def _template(name: str) -> Template:
     return Template((files("maml") / "templates" / name).read_text(encoding="utf-8"))
 
 
-def _schema() -> str:
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return json.dumps(schema | configuration.json_schema(), indent=2, ensure_ascii=False) + "\n"
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of ``config.yaml``, for editors."""
+    schema = Config.model_json_schema()
+    for part in (Defaults, Entry, Overrides):  # a key that is left out is not null
+        for key in schema["$defs"][part.__name__]["properties"].values():
+            del key["default"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 
 
 def _configuration(config: Config) -> str:

@@ -9,6 +9,7 @@ from helpers import ROOT
 
 from maml import config as configuration
 from maml.config import Config, Job
+from maml.overlays import load, merge
 
 TENTH = {"defaults": {"test_tasks": 10, "test_steps": 5}}
 """A small evaluation as the protocol itself, so that nothing counts as shortened."""
@@ -16,11 +17,11 @@ TENTH = {"defaults": {"test_tasks": 10, "test_steps": 5}}
 
 def made_up(*overlays: dict) -> Config:
     """Return the configuration that ships with the project, with these laid over it."""
-    raw = configuration.load([ROOT / "config.yaml"])
+    raw = load([ROOT / "config.yaml"])
     raw["experiments"]["miniimagenet-5way-1shot"]["reported_step"] = 5
     raw["experiments"]["miniimagenet-5way-5shot"]["reported_step"] = 5
     for overlay in (TENTH, *overlays):
-        raw = configuration.merge(raw, overlay)
+        raw = merge(raw, overlay)
     return configuration.check(raw)
 
 

@@ -68,6 +68,11 @@ MISTAKES = [
         "defaults.meta_step_size: must be a finite number, not inf",
     ),
     (
+        "defaults/meta_step_size",
+        1.0e38,
+        "defaults.meta_step_size: must be less than 1000000000000000000000000000000, not 1e+38",
+    ),
+    (
         "defaults/meta_loss",
         "sum",
         "defaults.meta_loss: must be 'mean' or 'sum-per-shot', not 'sum'",
@@ -230,7 +235,11 @@ def overlay(content: bytes | None) -> Meet:
 UNREADABLE = "the configuration mine.yaml cannot be read: …"
 
 
-@case("no such file", UNREADABLE.replace("…", "[Errno 2] No such file or directory: 'mine.yaml'"))
+@case(
+    "no such file",
+    "there is no configuration mine.yaml: run this in the project's folder, or name the file with "
+    "--config",
+)
 def no_such_file(place: Place) -> Meet:
     return overlay(None)
 

@@ -184,3 +184,14 @@ def file_in_the_way(place: Place) -> Meet:
     Path("data").mkdir()
     Path("data/raw").touch()
     return fails(place)
+
+
+@case(
+    "a folder of other files has the name of the one to make",
+    "data/raw/miniimagenet would be replaced, and is not what this command makes (a folder with "
+    "source.json); move it, or name another folder",
+)
+def folder_of_other_files(place: Place) -> Meet:
+    Path("data/raw/miniimagenet").mkdir(parents=True)
+    Path("data/raw/miniimagenet/photograph.jpg").touch()
+    return fails(place)

@@ -81,7 +81,8 @@ def test_the_published_files_are_fetched(name, request, published, out):
 
 def test_a_download_replaces_an_earlier_one(published, omniglot, out):
     out.mkdir(parents=True)
-    (out / "old").touch()
+    for name in ("old", "source.json"):
+        (out / name).touch()
     download(official(omniglot), out, None)
     assert names(out) == sorted([*ARCHIVES, "source.json"])
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.damage import JSON, answered, changed, damaged, searched
-from maml import config, published, train, weights
+from maml import config, overlays, published, train, weights
 from maml.analysis import results
 from maml.checkpoint import Checkpoint
 from maml.networks import initialise
@@ -44,10 +44,10 @@ def job(drawn):
 @given(damaged(OVERLAY, YAML))
 def test_overlays(folder, content):
     (folder / "overlay.yaml").write_bytes(content)
-    answered(lambda: config.load([folder / "overlay.yaml"]))
+    answered(lambda: overlays.load([folder / "overlay.yaml"]))
 
 
-RAW = config.load([FILE])
+RAW = overlays.load([FILE])
 
 
 @searched

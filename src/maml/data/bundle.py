@@ -6,7 +6,7 @@ from pathlib import Path
 
 from maml.data.omniglot import BUNDLE, SIDE, read_archives
 from maml.errors import UserError
-from maml.files import atomic_folder
+from maml.files import atomic_folder, check_replaceable
 
 LICENSE = """\
 The MIT License (MIT)
@@ -42,6 +42,8 @@ def bundle(raw: Path, out: Path) -> None:
         UserError: the archives are missing or damaged, or a drawing is not named
             ``<id>_<drawer>.png`` by drawers 01, 02, ….
     """
+    about_name, bits_name = BUNDLE
+    check_replaceable(out, about_name)
     drawings = read_archives(raw)
     count = drawings.bits.shape[1]
     classes = []
@@ -59,7 +61,6 @@ def bundle(raw: Path, out: Path) -> None:
         "digest": drawings.digest(),
         "classes": classes,
     }
-    about_name, bits_name = BUNDLE
     with atomic_folder(out) as folder:
         (folder / about_name).write_text(json.dumps(about, indent=0) + "\n", encoding="utf-8")
         packed = lzma.compress(drawings.bits.tobytes(), preset=9 | lzma.PRESET_EXTREME)

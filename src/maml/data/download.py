@@ -15,8 +15,10 @@ from maml.data import drawn, mirrors
 from maml.data.fetch import Remote, Unreachable, check_room, fetch, shown
 from maml.data.official import FILES, HOMES
 from maml.errors import UserError
-from maml.files import atomic_folder, writing
+from maml.files import atomic_folder, check_replaceable, writing
 from maml.provenance import file_digest
+
+RECORD = "source.json"
 
 
 def download(dataset: Dataset, out: Path, mirror: str | None) -> None:
@@ -34,6 +36,7 @@ def download(dataset: Dataset, out: Path, mirror: str | None) -> None:
         UserError: the files cannot be had, are not the published ones, or cannot be written.
     """
     with writing(out):
+        check_replaceable(out, RECORD)
         if dataset.source == "drawn":
             with atomic_folder(out) as folder:
                 drawn.draw(dataset, folder)
@@ -110,13 +113,13 @@ def _fetch_all(files: list[Remote], out: Path, source: str) -> None:
 
 
 def _record(folder: Path, source: str) -> None:
-    """Write source.json: where the files came from, and what `prepare` compares them with."""
+    """Write where the files came from, and what `prepare` compares them with."""
     files = {
         path.name: {"size": path.stat().st_size, "sha256": file_digest(path)}
         for path in sorted(folder.iterdir())
     }
     text = json.dumps({"source": source, "files": files}, indent=1) + "\n"
-    (folder / "source.json").write_text(text, encoding="utf-8")
+    (folder / RECORD).write_text(text, encoding="utf-8")
 
 
 def _incomplete(out: Path) -> Path:

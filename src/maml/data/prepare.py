@@ -9,7 +9,7 @@ from maml.config import Dataset
 from maml.data import miniimagenet, omniglot
 from maml.data.store import Mismatch, content_digest
 from maml.errors import UserError
-from maml.files import atomic_folder
+from maml.files import atomic_folder, check_replaceable
 from maml.provenance import file_digest
 
 SNAKEMAKES = ".snakemake_timestamp"  # Snakemake puts it into each folder that a rule makes
@@ -20,8 +20,9 @@ def prepare(name: str, dataset: Dataset, raw: Path, out: Path) -> None:
 
     Raises:
         UserError: a file is not the one that was downloaded, or its content is not the data set's;
-            nothing is left behind.
+            nothing is left behind. Or ``out`` is something else than a prepared data set.
     """
+    check_replaceable(out, "dataset.json")
     source = _verified_source(raw)
     with atomic_folder(out) as folder:
         target = folder / "images.npy"
