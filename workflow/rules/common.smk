@@ -158,12 +158,14 @@ def record():
 
     Called when Snakemake exits, as no hook runs when there was nothing left to do.
     """
-    if not workflow.is_main_process or workflow.executor_plugin is None or workflow.dag is None:
-        return  # it did not come to a run
+    if not workflow.is_main_process or workflow.dag is None:
+        return  # it did not come to a list of jobs
     if workflow.dryrun:
         say_what_comes_first()
         return
-    if workflow.touch or set(workflow.dag_settings.targets) - {"all"}:
+    if workflow.executor_plugin is None or workflow.touch:
+        return
+    if set(workflow.dag_settings.targets) - {"all"}:
         return
     if any(workflow.dag.needrun_jobs()) or versioning.record(settings):
         return
