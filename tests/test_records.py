@@ -117,6 +117,25 @@ def test_an_older_version_gets_its_own_records_back(here, tiny):
     assert params(WEIGHTS) == ["old"]
 
 
+def test_a_file_that_two_versions_share_gets_the_records_of_the_one_checked_out(here, tiny):
+    make(WEIGHTS, "content")
+    records.keep(tiny)
+    make(WEIGHTS, "content", params="new")
+    os.utime(records.location("paper"), (2e9, 2e9))  # `git checkout`; DVC leaves the file alone
+    records.bring_back("paper")
+    assert params(WEIGHTS) == ["old"]
+
+
+def test_a_file_made_here_stays_whatever_was_checked_out(here, tiny):
+    make(WEIGHTS, "older")
+    records.keep(tiny)
+    make(WEIGHTS, "newer", params="new")
+    os.utime(records.location("paper"), (2e9, 2e9))
+    records.bring_back("paper")
+    assert params(WEIGHTS) == ["new"]
+    assert Path(WEIGHTS).read_text() == "newer"
+
+
 def test_an_unfinished_file_is_left_to_snakemake(here, tiny):
     make(WEIGHTS, "content")
     records.keep(tiny)
