@@ -77,14 +77,16 @@ def test_records_come_back_with_the_file_that_they_were_written_for(here, tiny, 
     assert records._time(output) == pytest.approx(time, abs=1e-3)
 
 
-@pytest.mark.parametrize("output", [WEIGHTS, RAW])
-def test_another_file_in_its_place_is_an_error(here, tiny, output):
+@pytest.mark.parametrize(
+    ("output", "target"), [(WEIGHTS, "paper"), (RAW, "data/omniglot-drawn.dvc")]
+)
+def test_another_file_in_its_place_is_an_error(here, tiny, output, target):
     make(output, "content")
     records.keep(tiny)
     lose_records()
     inside = Path(output, "images.zip") if output == RAW else Path(output)
     inside.write_text("another content")
-    with pytest.raises(UserError, match=output):
+    with pytest.raises(UserError, match=f"{output}.*dvc checkout {target}"):
         records.bring_back("paper")
     assert not encoded(output).exists()
 

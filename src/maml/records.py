@@ -98,11 +98,11 @@ def bring_back(run: str) -> None:
             unfinished.write_text(json.dumps(entry["record"]), encoding="utf-8")
     if foreign:
         more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
+        targets = sorted({_tracked_by(output, run) for output in foreign})
         raise UserError(
             f"neither made here nor as recorded in {location(run)}: {', '.join(foreign[:SHOWN])}"
-            f"{more}; `dvc checkout {run}` (for data `dvc checkout` and the file in {RAW.parent} "
-            "that ends in .dvc, for tables and figures `git checkout`) brings back what was "
-            "recorded; to make it again, remove it"
+            f"{more}; `dvc checkout {' '.join(targets)}` (`git checkout` for tables and figures) "
+            "brings back what was recorded; to make it again, remove it"
         )
 
 
@@ -164,6 +164,12 @@ def _local() -> Iterator[tuple[str, Path]]:
         if file.is_file():
             parts = [part.removeprefix("@") for part in file.relative_to(METADATA).parts]
             yield base64.urlsafe_b64decode("".join(parts)).decode(), file
+
+
+def _tracked_by(output: str, run: str) -> str:
+    """Return what DVC calls the stage or the file that tracks an output."""
+    of_data = _below(output, [RAW, PROCESSED])
+    return f"{RAW.parent}/{Path(output).parts[2]}.dvc" if of_data else run
 
 
 def _below(output: str, folders: Iterable[Path]) -> bool:
