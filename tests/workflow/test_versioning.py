@@ -1,7 +1,9 @@
 """Record a run with DVC, restore it in a clone, and never take an old result for a new one."""
 
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -244,7 +246,17 @@ def test_each_number_is_traced_to_its_origin(recorded):
     assert "of training  cpu: " in said
     assert "every digest that was noted agrees" in said
     card = recorded.read(str(Path(WEIGHTS).with_name("README.md"))).decode()
-    for part in ("`omniglot-5way-1shot`", "| seed | 0 |", "| protocol | `code`", "weights: MIT"):
+    data = json.loads(recorded.read(EVALUATION).partition(b"\n")[0].removeprefix(b"# "))["data"]
+    accuracy = recorded.read("results/paper/tables/table1.md").decode()
+    found = re.search(r"meta-test accuracy \| (\S+ ± \S+) % after 3 inner steps", card)
+    assert found and found[1] in accuracy
+    for part in (
+        "`omniglot-5way-1shot`",
+        "| seed | 0 |",
+        "| protocol | `code`",
+        "weights: MIT",
+        data,
+    ):
         assert part in card
 
 
