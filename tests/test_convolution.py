@@ -1,21 +1,17 @@
 import pytest
 import torch
+from derivatives import check
 from torch.nn import functional
 
-from maml.convolution import convolve
+from maml.convolution import Convolution, StridedConvolution, patches, sum_of_patches
 
-TASKS = 3
+TASKS, IMAGES = 3, 2
+LAYERS = [(Convolution, 1), (StridedConvolution, 2)]
 
 
-@pytest.fixture(params=[(7, 6), (6, 5)])
-def operands(request):
-    generator = torch.Generator().manual_seed(0)
-
-    def make(*shape):
-        values = torch.randn(shape, generator=generator, dtype=torch.float64)
-        return values.requires_grad_()
-
-    return make(2, TASKS * 2, *request.param), make(TASKS, 4, 2, 3, 3)
+def random(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 def padded(images, stride):
@@ -29,48 +25,48 @@ def padded(images, stride):
     return images
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_is_the_convolution_of_each_task_with_its_own_kernels(operands, stride):
-    images, weight = operands
-    theirs = [
-        functional.conv2d(padded(part, stride), kernels, stride=stride)
-        for part, kernels in zip(images.chunk(TASKS, dim=1), weight, strict=True)
-    ]
-    torch.testing.assert_close(convolve(images, weight, stride), torch.cat(theirs, dim=1))
+def plainly(stride):
+    """Return the convolution of each task's images with its own kernels, one task after another."""
+
+    def convolve(x, phi):
+        tasks = [
+            functional.conv2d(padded(images.permute(0, 3, 1, 2), stride), kernels, stride=stride)
+            for images, kernels in zip(x, phi["conv2.weight"], strict=True)
+        ]
+        return torch.stack(tasks).permute(0, 1, 3, 4, 2)
+
+    return convolve
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_first_second_and_third_derivatives_equal_finite_differences(operands, stride):
-    def f(images, weight):
-        return convolve(images, weight, stride)
-
-    assert torch.autograd.gradcheck(f, operands)
-    assert torch.autograd.gradgradcheck(f, operands)
-
-    images = operands[0].detach()[:, :2, :4, :3].clone().requires_grad_()
-    weight = operands[1].detach()[:1, :2].clone().requires_grad_()
-
-    def gradient(images, weight):  # cubed, so that a third derivative is left
-        outputs = convolve(images, weight, stride).pow(3).sum()
-        return torch.autograd.grad(outputs, images, create_graph=True)[0]
-
-    assert torch.autograd.gradgradcheck(gradient, (images, weight))
+@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize("size", [(7, 6), (6, 5), (1, 2)])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("layer", "stride"), LAYERS)
+def test_a_convolution_and_its_derivatives(layer, stride, channels, size, moves):
+    check(
+        layer("conv2", first=not moves),
+        plainly(stride),
+        {"conv2.weight": random(TASKS, 4, channels, 3, 3)},
+        (TASKS, IMAGES, *size, channels),
+        moves,
+    )
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_one_channel_and_shared_kernels_are_no_exception(stride):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2, TASKS, 5, 6, generator=generator, dtype=torch.float64)
-    kernels = torch.randn(4, 1, 3, 3, generator=generator, dtype=torch.float64).requires_grad_()
-    outputs = convolve(images, kernels.expand(TASKS, -1, -1, -1, -1), stride)
-    theirs = functional.conv2d(padded(images.reshape(-1, 1, 5, 6), stride), kernels, stride=stride)
-    torch.testing.assert_close(outputs, theirs.view(outputs.shape))
-    ours, expected = (torch.autograd.grad(y.pow(2).sum(), kernels)[0] for y in (outputs, theirs))
-    torch.testing.assert_close(ours, expected)
+@pytest.mark.parametrize(("layer", "stride"), LAYERS)
+def test_tasks_that_share_kernels_are_no_exception(layer, stride):
+    shared = random(4, 2, 3, 3).contiguous(memory_format=torch.channels_last)
+    check(
+        layer("conv2"),
+        plainly(stride),
+        {"conv2.weight": shared.expand(TASKS, -1, -1, -1, -1)},
+        (TASKS, IMAGES, 5, 6, 2),
+    )
 
 
-def test_asks_only_for_the_gradients_that_are_wanted(operands):
-    images, weight = operands
-    outputs = convolve(images.detach(), weight, 1)
-    (gradient,) = torch.autograd.grad(outputs.sum(), weight)
-    assert gradient.shape == weight.shape
+@pytest.mark.parametrize("size", [(7, 6), (6, 5), (1, 2)])
+def test_summing_patches_is_the_transpose_of_gathering_them(size):
+    images = random(TASKS, IMAGES, *size, 2)
+    gathered = patches(images)
+    rows = random(*gathered.shape, seed=1)
+    summed = sum_of_patches(rows, images.shape)
+    torch.testing.assert_close((gathered * rows).sum(), (images * summed).sum())

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from maml.networks import forward, initialise, is_adapted, parameter_shapes
+from maml.networks import Pass, initialise, is_adapted, parameter_shapes
 
 
 def count(shapes, adapted):
@@ -35,9 +35,11 @@ def test_forward_gives_each_task_its_logits(paper, name, image):
     thetas = [initialise(network, image, 5, seed) for seed in (0, 1)]
     phi = {key: torch.stack([theta[key] for theta in thetas]) for key in thetas[0]}
     images = torch.rand((2, 6, *image), generator=torch.Generator().manual_seed(0))
-    logits = forward(network, phi, images)
+    logits = Pass(network, phi, images).logits
     assert logits.shape == (2, 6, 5)
-    swapped = forward(network, {key: value.flip(0) for key, value in phi.items()}, images.flip(0))
+    swapped = Pass(
+        network, {key: value.flip(0) for key, value in phi.items()}, images.flip(0)
+    ).logits
     torch.testing.assert_close(swapped.flip(0), logits, rtol=1e-3, atol=1e-4)
 
 

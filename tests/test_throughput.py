@@ -6,7 +6,7 @@ import pytest
 from helpers import ROOT
 
 from maml import config, paths, throughput
-from maml.adaptation import Forward
+from maml.config import Network
 from maml.throughput import speed
 
 TASK_OF_TRAINING = 0.5  # seconds
@@ -37,11 +37,11 @@ def computed(monkeypatch):
         now[0] += TASK_OF_TRAINING * len(batch.support_labels)
         return meta_gradient(network, gradient, settings, theta, batch, **named)
 
-    def slow_measure(f: Forward, *args, tasks, steps, query_counts, **others):
+    def slow_measure(network: Network, *args, tasks, steps, query_counts, **others):
         seen["adapting"].append((tasks, steps))
         now[0] += tasks * (steps * STEP + (steps + 1) * FORWARD * len(query_counts))
         yield from measure_all(
-            f, *args, tasks=tasks, steps=steps, query_counts=query_counts, **others
+            network, *args, tasks=tasks, steps=steps, query_counts=query_counts, **others
         )
 
     monkeypatch.setattr(throughput, "meta_gradient", slow_gradient)

@@ -1,31 +1,64 @@
 """The inner loop: gradient steps on each task's support set (Algorithm 2, lines 4 to 8)."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from maml.networks import Parameters, is_adapted
+from maml.config import Network
+from maml.layers import Parameters
+from maml.networks import Pass, is_adapted
 
-Forward = Callable[[Parameters, Tensor], Tensor]
-"""f: each task's parameters and images → logits ``(tasks, images, ways)``."""
 
+class Loss:
+    """L_i(f_φi) of every task: its mean cross-entropy on some images (equation 3), differentiably.
 
-def task_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return each task's mean cross-entropy (equation 3), float ``(tasks,)``.
-
-    Args:
+    Attributes:
+        phi: each task's parameters.
         logits: float ``(tasks, images, ways)``.
         labels: int64 ``(tasks, images)``.
     """
-    losses = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    return losses.view(labels.shape).mean(dim=1)
 
+    def __init__(
+        self,
+        network: Network,
+        phi: Parameters,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        cut_max_pool: bool = False,
+    ) -> None:
+        """Classify images, float ``(tasks, images, channels, height, width)``."""
+        self.phi, self.labels = phi, labels
+        self._pass = Pass(network, phi, images, cut_max_pool=cut_max_pool)
+        self.logits = self._pass.logits
 
-def task_accuracies(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return each task's share of right answers, float ``(tasks,)``; arguments as above."""
-    return (logits.argmax(dim=2) == labels).to(logits.dtype).mean(dim=1)
+    def values(self) -> Tensor:
+        """Return each task's loss, float ``(tasks,)``."""
+        flat = functional.cross_entropy(
+            self.logits.flatten(0, 1), self.labels.flatten(), reduction="none"
+        )
+        return flat.view(self.labels.shape).mean(dim=1)
+
+    def accuracies(self) -> Tensor:
+        """Return each task's share of right answers, float ``(tasks,)``."""
+        return (self.logits.argmax(dim=2) == self.labels).to(self.logits.dtype).mean(dim=1)
+
+    def add_gradient(self, to: Parameters, scale: float) -> Parameters:
+        """Return ``to`` + scale · ∇L_i(f_φi) for every task; what ``to`` lacks counts as zero."""
+        self._softmax = self.logits.softmax(dim=2)
+        target = functional.one_hot(self.labels, self.logits.shape[2])
+        self._pass.backward((self._softmax - target) / self.labels.shape[1])
+        return self._pass.add_gradient(to, scale)
+
+    def add_curvature(self, v: Parameters, scale: float) -> Parameters:
+        """Return v + scale · ∇²L_i(f_φi) v for every task, after :meth:`add_gradient`.
+
+        The Hessian's columns are of the parameters that an inner step moves, its rows of all.
+        """
+        p, tangent = self._softmax, self._pass.tangent(v)
+        along = p * (tangent - (p * tangent).sum(dim=2, keepdim=True))
+        self._pass.tangent_backward(along / self.labels.shape[1])
+        return self._pass.add_curvature(v, scale)
 
 
 def replicate(theta: Parameters, tasks: int) -> Parameters:
@@ -37,36 +70,12 @@ def _input_last(value: Tensor) -> Tensor:
     return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
 
 
-def inner_step(
-    forward: Forward,
-    phi: Parameters,
-    images: Tensor,
-    labels: Tensor,
-    step_size: float,
-    *,
-    second_derivatives: bool,
-) -> Parameters:
+def inner_step(support: Loss, step_size: float) -> Parameters:
     """Return φ_i − α ∇L_i(f_φi) for every task (equation 1; line 6 of Algorithm 2).
 
     Args:
-        forward: the network.
-        phi: each task's parameters.
-        images: support images, float ``(tasks, images, channels, height, width)``.
-        labels: support labels, int64 ``(tasks, images)``.
+        support: the loss on the support set at φ_i.
         step_size: α, on the mean cross-entropy.
-        second_derivatives: keep what is needed to differentiate through the inner gradient;
-            otherwise it is a constant (first-order MAML).
     """
-    adapted = [name for name in phi if is_adapted(name)]
-    # The tasks' losses do not share parameters, so the gradient of their sum holds each task's own.
-    loss = task_losses(forward(phi, images), labels).sum()
-    gradients = torch.autograd.grad(
-        loss,
-        [phi[name] for name in adapted],
-        create_graph=second_derivatives,
-        materialize_grads=True,  # a bias before batch norm has none
-    )
-    return phi | {
-        name: torch.add(phi[name], gradient, alpha=-step_size)
-        for name, gradient in zip(adapted, gradients, strict=True)
-    }
+    moved = support.add_gradient(support.phi, -step_size)
+    return {name: moved[name] if is_adapted(name) else phi for name, phi in support.phi.items()}

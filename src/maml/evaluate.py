@@ -108,7 +108,7 @@ def evaluate_weights(here: Session, trained: weights.Trained) -> Iterator[Measur
     settings = here.job.settings
     theta = {name: value.to(here.device, here.dtype) for name, value in trained.theta.items()}
     return measure_all(
-        here.f,
+        here.job.network,
         theta,
         here.images,
         here.space("test", max(settings.test_queries)),

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maml.adaptation import Forward, inner_step, replicate, task_accuracies, task_losses
+from maml.adaptation import Loss, inner_step, replicate
+from maml.config import Network
 from maml.episodes import Batch, TaskSpace, gather
-from maml.networks import Parameters
+from maml.layers import Parameters
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ def first_queries(batch: Batch, ways: int, count: int) -> tuple[Tensor, Tensor]:
     return cut(batch.query_images), cut(batch.query_labels)
 
 
+@torch.no_grad()
 def measure(
-    f: Forward,
+    network: Network,
     theta: Parameters,
     batch: Batch,
     *,
@@ -54,24 +56,16 @@ def measure(
     accuracy, loss = [], []
     for step in range(steps + 1):
         if step > 0:
-            phi = {name: value.detach().requires_grad_() for name, value in phi.items()}
-            phi = inner_step(
-                f,
-                phi,
-                batch.support_images,
-                batch.support_labels,
-                step_size,
-                second_derivatives=False,
-            )
-        with torch.no_grad():
-            logits = [(f(phi, images), labels) for images, labels in queries]
-            accuracy.append(torch.stack([task_accuracies(*pair) for pair in logits]))
-            loss.append(torch.stack([task_losses(*pair) for pair in logits]))
+            support = Loss(network, phi, batch.support_images, batch.support_labels)
+            phi = inner_step(support, step_size)
+        losses = [Loss(network, phi, *query) for query in queries]
+        accuracy.append(torch.stack([each.accuracies() for each in losses]))
+        loss.append(torch.stack([each.values() for each in losses]))
     return Measured(*(torch.stack(kind, dim=2).double().cpu().numpy() for kind in (accuracy, loss)))
 
 
 def measure_all(
-    f: Forward,
+    network: Network,
     theta: Parameters,
     images: Tensor,
     space: TaskSpace,
@@ -90,5 +84,11 @@ def measure_all(
         numbers = np.arange(start, min(start + chunk, tasks))
         batch = gather(images, space.tasks(numbers), shots=shots, dtype=dtype)
         yield measure(
-            f, theta, batch, ways=ways, steps=steps, step_size=step_size, query_counts=query_counts
+            network,
+            theta,
+            batch,
+            ways=ways,
+            steps=steps,
+            step_size=step_size,
+            query_counts=query_counts,
         )

@@ -1,19 +1,19 @@
 """The meta-gradient of a whole meta-batch at once (Algorithm 2, line 10).
 
-Methods differ here alone: MAML differentiates through the inner gradients, first-order MAML takes
-them as constants, and a cut leaves out the second derivative of max pooling.
+An inner step moves φ to φ' = φ − α ∇L(φ), so by the chain rule ∂/∂φ = (I − α ∇²L(φ)) ∂/∂φ': the
+gradient v of the query loss goes back through the inner steps, and each takes α ∇²L v off it. That
+is MAML. First-order MAML leaves the steps out, and v is its meta-gradient.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from maml.adaptation import Forward, inner_step, replicate, task_accuracies, task_losses
+from maml.adaptation import Loss, inner_step, replicate
 from maml.config import Experiment, Method, Network
 from maml.episodes import Batch
-from maml.networks import Parameters, forward
+from maml.layers import Parameters
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,6 @@ class MetaGradient:
     accuracy: Tensor
 
 
-def network_of(network: Network, method: Method) -> Forward:
-    """Return f as a method differentiates it."""
-    return partial(forward, network, cut_max_pool=method.max_pool_second_derivative == "cut")
-
-
 def meta_loss_scale(experiment: Experiment) -> float:
     """Return what the meta-loss is, as a multiple of the mean cross-entropy.
 
@@ -46,6 +41,7 @@ def meta_loss_scale(experiment: Experiment) -> float:
     return experiment.ways * experiment.train_queries / experiment.shots
 
 
+@torch.no_grad()
 def meta_gradient(
     network: Network,
     method: Method,
@@ -61,53 +57,43 @@ def meta_gradient(
         network: which network.
         method: how to differentiate.
         experiment: inner steps, α and the meta-loss's scale.
-        theta: θ, leaf tensors or not; their gradients are returned and nothing is accumulated.
+        theta: θ.
         batch: the meta-batch's images and labels.
         chunk: tasks to compute at once, with the same result; None: all.
     """
     tasks = len(batch.support_labels)
-    theta = {name: value.detach().requires_grad_() for name, value in theta.items()}
     parts = [
-        _of_tasks(network, method, experiment, theta, part, tasks)
-        for part in batch.split(chunk or tasks)
+        _of_tasks(network, method, experiment, theta, part) for part in batch.split(chunk or tasks)
     ]
     gradients, losses, accuracies = zip(*parts, strict=True)
+    scale = meta_loss_scale(experiment) / tasks
     return MetaGradient(
-        gradient={name: sum(part[name] for part in gradients) for name in theta},
+        gradient={name: scale * sum(part[name] for part in gradients) for name in theta},
         loss=torch.cat(losses).mean(),
         accuracy=torch.cat(accuracies).mean(),
     )
 
 
 def _of_tasks(
-    network: Network,
-    method: Method,
-    experiment: Experiment,
-    theta: Parameters,
-    batch: Batch,
-    tasks: int,
+    network: Network, method: Method, experiment: Experiment, theta: Parameters, batch: Batch
 ) -> tuple[Parameters, Tensor, Tensor]:
-    """Return some tasks' share of the gradient of ``tasks``, their losses and accuracies."""
-    f = network_of(network, method)
+    """Return the sum of some tasks' gradients, their losses and accuracies."""
+    cut = method.max_pool_second_derivative == "cut"
+    alpha = experiment.inner_step_size
     phi = replicate(theta, len(batch.support_labels))
+    steps = []
     for _ in range(experiment.inner_steps):
-        phi = inner_step(
-            f,
-            phi,
-            batch.support_images,
-            batch.support_labels,
-            experiment.inner_step_size,
-            second_derivatives=method.second_derivatives,
-        )
-    logits = f(phi, batch.query_images)
-    losses = task_losses(logits, batch.query_labels)
-    share = torch.autograd.grad(
-        meta_loss_scale(experiment) * losses.sum() / tasks,
-        list(theta.values()),
-        materialize_grads=True,  # a bias before batch norm has none
-    )
+        support = Loss(network, phi, batch.support_images, batch.support_labels, cut_max_pool=cut)
+        phi = inner_step(support, alpha)
+        if method.second_derivatives:
+            steps.append(support)
+    query = Loss(network, phi, batch.query_images, batch.query_labels)
+    v = query.add_gradient({}, 1.0)
+    for support in reversed(steps):
+        v = support.add_curvature(v, -alpha)
+    unused = {name: torch.zeros_like(value) for name, value in theta.items() if name not in v}
     return (
-        dict(zip(theta, share, strict=True)),
-        losses.detach(),
-        task_accuracies(logits.detach(), batch.query_labels),
+        {name: value.sum(dim=0) for name, value in v.items()} | unused,
+        query.values(),
+        query.accuracies(),
     )

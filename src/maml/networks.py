@@ -1,23 +1,16 @@
-"""The paper's networks (section 5.2) as pure functions of parameters and images.
+"""The paper's networks (section 5.2): their parameters, and a pass through one of them.
 
-Every tensor has a leading dimension for the tasks of a meta-batch: each task has its own
-parameters φ_i, and all tasks are computed at once. Inside the convolutional blocks the tasks are
-folded into the channels, so that one grouped convolution serves them all.
+Every tensor of a pass has a leading dimension for the tasks of a meta-batch: each task has its own
+parameters φ_i, and all tasks are computed at once.
 """
 
 import torch
 from torch import Tensor
 
 from maml.config import Initialisation, Network
-from maml.convolution import convolve
-from maml.fused import norm_relu_pool
-
-Parameters = dict[str, Tensor]
-"""Name → tensor: ``conv1.weight``, ``conv1.bias``, ``norm1.offset``, …, ``head.bias``.
-
-An MLP's hidden layers are ``linear1`` and so on. θ has the shapes below; the φ_i of a meta-batch
-have a dimension for the tasks in front.
-"""
+from maml.convolution import Convolution, StridedConvolution
+from maml.layers import Bias, Features, Layer, Linear, Parameters
+from maml.normalisation import NormReluPool
 
 
 def parameter_shapes(
@@ -86,64 +79,88 @@ def is_adapted(name: str) -> bool:
     return not name.startswith("norm")
 
 
-def forward(
-    network: Network, phi: Parameters, images: Tensor, *, cut_max_pool: bool = False
-) -> Tensor:
-    """Return each task's logits f_φ(x).
+def layers_of(network: Network, *, cut_max_pool: bool = False) -> list[Layer]:
+    """Return the layers of one pass, in order.
+
+    Batch norm takes away whatever is constant over the batch, and so the bias of the layer before
+    it, which is therefore not added: its gradient is exactly zero.
 
     Args:
         network: which of the paper's networks.
-        phi: each task's parameters, every tensor with the tasks in front.
-        images: float ``(tasks, images, channels, height, width)``.
         cut_max_pool: leave out the second derivative of max pooling.
-
-    Returns:
-        float ``(tasks, images, ways)``.
     """
+    strided = network.downsampling == "stride"
+    layers: list[Layer] = []
+    for number in range(1, len(network.widths) + 1):
+        first = number == 1
+        if network.kind == "mlp":
+            layers += [Linear(f"linear{number}", first=first)]
+            pool = False
+        else:
+            convolution = StridedConvolution if strided else Convolution
+            layers += [convolution(f"conv{number}", first=first)]
+            pool = not strided
+        layers += [
+            NormReluPool(
+                f"norm{number}", network.batch_norm_epsilon, pool=pool, cut=cut_max_pool and pool
+            )
+        ]
     if network.kind == "conv":
-        features = _convolutional_features(network, phi, images, cut_max_pool)
-    else:
-        features = images.flatten(start_dim=2)
-        for layer in range(1, len(network.widths) + 1):
-            # (images, tasks * units), as batch norm needs it
-            hidden = _product(features, phi[f"linear{layer}.weight"]).transpose(0, 1).flatten(1)
-            hidden = _normalised(network, hidden, phi, layer, cut_max_pool)
-            features = hidden.unflatten(1, (len(images), -1)).transpose(0, 1)
-    return _product(features, phi["head.weight"]) + phi["head.bias"].unsqueeze(1)
+        layers += [Features(mean=network.features == "mean")]
+    return [*layers, Linear("head"), Bias("head")]
 
 
-def _product(features: Tensor, weight: Tensor) -> Tensor:
-    return torch.bmm(features, weight.transpose(1, 2))
+class Pass:
+    """One pass of a meta-batch through a network: f_φ(x), and its derivatives by the chain rule.
 
-
-def _convolutional_features(
-    network: Network, phi: Parameters, images: Tensor, cut_max_pool: bool
-) -> Tensor:
-    tasks, count = images.shape[:2]
-    stride = 2 if network.downsampling == "stride" else 1
-    # (images, tasks * channels, height, width): a group of channels for each task
-    hidden = images.transpose(0, 1).flatten(1, 2)
-    for layer in range(1, len(network.widths) + 1):
-        hidden = convolve(hidden, phi[f"conv{layer}.weight"], stride)
-        hidden = _normalised(network, hidden, phi, layer, cut_max_pool)
-    if network.features == "mean":
-        return hidden.mean(dim=(2, 3)).unflatten(1, (tasks, -1)).transpose(0, 1)
-    # TensorFlow's order, channels last, so that published weights fit
-    return hidden.unflatten(1, (tasks, -1)).permute(1, 0, 3, 4, 2).reshape(tasks, count, -1)
-
-
-def _normalised(
-    network: Network, hidden: Tensor, phi: Parameters, layer: int, cut_max_pool: bool
-) -> Tensor:
-    """Apply what follows a layer: batch norm with offset β and no scale, ReLU, and pooling if any.
-
-    Batch norm takes away whatever is constant over the batch, and so the layer's bias, which is
-    therefore not added: its gradient is exactly zero.
+    Attributes:
+        logits: f_φ(x), float ``(tasks, images, ways)``.
     """
-    return norm_relu_pool(
-        hidden,
-        phi[f"norm{layer}.offset"].flatten(),
-        network.batch_norm_epsilon,
-        pool=2 if network.downsampling == "max-pool" else 1,
-        cut=cut_max_pool,
-    )
+
+    def __init__(
+        self, network: Network, phi: Parameters, images: Tensor, *, cut_max_pool: bool = False
+    ) -> None:
+        """Compute the logits.
+
+        Args:
+            network: which of the paper's networks.
+            phi: each task's parameters, every tensor with the tasks in front.
+            images: float ``(tasks, images, channels, height, width)``.
+            cut_max_pool: leave out the second derivative of max pooling.
+        """
+        self._layers = layers_of(network, cut_max_pool=cut_max_pool)
+        x = images.flatten(2) if network.kind == "mlp" else images.permute(0, 1, 3, 4, 2)
+        for layer in self._layers:
+            x = layer.forward(x, phi)
+        self.logits = x
+
+    def backward(self, g: Tensor) -> None:
+        """Go back from ∂L/∂logits."""
+        for layer in reversed(self._layers):
+            g = layer.backward(g)
+
+    def tangent(self, v: Parameters) -> Tensor:
+        """Return the derivative of the logits along the direction ``v`` of φ."""
+        dx = None
+        for layer in self._layers:
+            dx = layer.tangent(dx, v)
+        return dx
+
+    def tangent_backward(self, dg: Tensor) -> None:
+        """Go back from the derivative of ∂L/∂logits."""
+        for layer in reversed(self._layers):
+            dg = layer.tangent_backward(dg)
+
+    def add_gradient(self, to: Parameters, scale: float) -> Parameters:
+        """Return ``to`` + scale · ∂L/∂φ, after :meth:`backward`."""
+        moved = dict(to)
+        for layer in self._layers:
+            layer.add_gradient(moved, scale)
+        return moved
+
+    def add_curvature(self, to: Parameters, scale: float) -> Parameters:
+        """Return ``to`` + scale · H v, after :meth:`tangent_backward`."""
+        moved = dict(to)
+        for layer in self._layers:
+            layer.add_curvature(moved, scale)
+        return moved

@@ -3,7 +3,7 @@
 import torch
 
 from maml.config import Experiment
-from maml.networks import Parameters
+from maml.layers import Parameters
 
 
 class MetaOptimizer:

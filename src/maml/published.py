@@ -14,7 +14,8 @@ from maml import provenance, weights
 from maml.config import Job, Network
 from maml.errors import UserError
 from maml.files import atomic_file
-from maml.networks import Parameters, parameter_shapes
+from maml.layers import Parameters
+from maml.networks import parameter_shapes
 
 MLP_OFFSETS = (0, 2, 3, 4)  # how the authors count the batch norms of the MLP; no 1
 

@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from maml import devices
-from maml.adaptation import Forward
 from maml.allocator import keep_freed_memory
 from maml.config import Experiment, Job, Network
 from maml.data import store
 from maml.episodes import TaskSpace
 from maml.errors import UserError
-from maml.meta import network_of
 from maml.networks import largest_layer
 
 MOST_TASKS = 32
@@ -72,11 +70,6 @@ class Session:
         return tasks_in_cache(
             self.job.network, self.job.settings, queries, self.job.dataset.image_size, self.dtype
         )
-
-    @property
-    def f(self) -> Forward:
-        """The network, as the job's method differentiates it."""
-        return network_of(self.job.network, self.job.gradient)
 
     def space(self, split: str, queries: int) -> TaskSpace:
         """Return the tasks of a split; only those for training depend on the seed."""

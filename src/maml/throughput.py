@@ -25,9 +25,10 @@ from maml.data.store import PreparedData
 from maml.episodes import gather, training_batch
 from maml.errors import UserError
 from maml.files import atomic_file
+from maml.layers import Parameters
 from maml.measure import measure_all
 from maml.meta import meta_gradient
-from maml.networks import Parameters, initialise
+from maml.networks import initialise
 from maml.optimizer import MetaOptimizer
 from maml.session import Session
 from maml.weights import image_shape
@@ -165,7 +166,7 @@ def _measure_tasks(here: Session) -> tuple[float, float]:
     def adapt(steps: int, query_counts: list[int]) -> float:
         def work() -> None:
             for _ in measure_all(
-                here.f,
+                here.job.network,
                 theta,
                 here.images,
                 here.space("test", max(query_counts)),

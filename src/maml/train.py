@@ -147,7 +147,7 @@ def _validate(here: Session, state: State) -> dict[str, float]:
     if here.job.dataset.classes.val:
         measured = list(
             measure_all(
-                here.f,
+                here.job.network,
                 state.theta,
                 here.images,
                 here.space("val", settings.train_queries),

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from maml import weights
+from maml.layers import Parameters
 from maml.meta import MetaGradient
-from maml.networks import Parameters, initialise
+from maml.networks import initialise
 from maml.optimizer import MetaOptimizer
 from maml.session import Session
 

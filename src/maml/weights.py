@@ -11,11 +11,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from maml.adaptation import inner_step, replicate
+from maml.adaptation import Loss, inner_step, replicate
 from maml.config import Job
 from maml.errors import UserError
 from maml.files import atomic_file
-from maml.networks import Parameters, forward, parameter_shapes
+from maml.layers import Parameters
+from maml.networks import Pass, parameter_shapes
 
 
 @dataclass(frozen=True)
@@ -53,20 +54,13 @@ class Trained:
             )
         phi = replicate(self.theta, 1)
         for _ in range(self.job.settings.reported_step if steps is None else steps):
-            phi = {name: value.detach().requires_grad_() for name, value in phi.items()}
-            phi = inner_step(
-                partial(forward, self.job.network),
-                phi,
-                images[None],
-                labels[None],
-                self.job.settings.inner_step_size,
-                second_derivatives=False,
-            )
-        return partial(_classify, self.job, {k: v.detach() for k, v in phi.items()})
+            support = Loss(self.job.network, phi, images[None], labels[None])
+            phi = inner_step(support, self.job.settings.inner_step_size)
+        return partial(_classify, self.job, phi)
 
 
 def _classify(job: Job, phi: Parameters, images: Tensor) -> Tensor:
-    return forward(job.network, phi, images[None])[0]
+    return Pass(job.network, phi, images[None]).logits[0]
 
 
 def image_shape(job: Job) -> tuple[int, int, int]:

@@ -11,7 +11,8 @@ from helpers import ROOT
 from bad_input.case import Meet, Place, collector
 from maml import published, weights
 from maml.evaluate import evaluate
-from maml.networks import Parameters, initialise
+from maml.layers import Parameters
+from maml.networks import initialise
 
 CASES, case = collector()
 
