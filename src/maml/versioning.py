@@ -78,11 +78,10 @@ def restore() -> None:
         raise UserError(f"no run is recorded in {LOCK}; `snakemake` makes everything anew")
     data = {file: _pushed(file) for file in sorted(DATA.glob("*.dvc"))}
     _pull([*runs, *(str(file) for file, pushed in data.items() if pushed)])
-    if private := [str(file) for file, pushed in data.items() if not pushed]:
-        _pull(["--allow-missing", *private])
-    absent = [
-        path.as_posix() for file in private for path in _outputs(Path(file)) if not path.exists()
-    ]
+    private = [path for file, pushed in data.items() if not pushed for path in _outputs(file)]
+    if missing := [str(path) for path in private if not path.exists()]:  # DVC would remove others
+        _pull(["--allow-missing", *missing])
+    absent = [path.as_posix() for path in private if not path.exists()]
     if absent:
         _say(
             f"not on the remote, and needed only to train or evaluate: {', '.join(absent)}; "
@@ -94,7 +93,7 @@ def restore() -> None:
         if not jobs:
             _say(f"results/{run} is as recorded; nothing is left to do")
             continue
-        _say(f"results/{run} is as recorded; code or configuration changed since, so to do:")
+        _say(f"results/{run} is as recorded; code, configuration or data changed since, so to do:")
         print(*(f"  {job}" for job in jobs), sep="\n", file=sys.stderr)
 
 

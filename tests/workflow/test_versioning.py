@@ -151,6 +151,9 @@ def test_a_clone_without_images_that_may_not_be_passed_on_has_nothing_to_do(reco
     preview = "Drawing sampled tasks of omniglot"
     new = [f"Training {JOB} 1", f"Evaluating {JOB} 1", preview, *SUMMARY]
     assert fresh.to_do() == sorted(new)
+    images = "data/processed/omniglot-drawn/images.npy"
+    assert images not in fresh("maml", "restore")  # those fetched here stay
+    assert fresh.read(images) == recorded.read(images)
 
 
 def test_a_clone_that_was_not_restored_makes_everything_in_one_run(recorded):
