@@ -113,7 +113,7 @@ class TaskSpace:
         words = np.stack(
             [self._words(_CHOICE, number, 0, count + self._ways * images) for number in numbers]
         )
-        order = words[:, :count].argsort(axis=1, kind="stable")[:, : self._ways]
+        order = _first(words[:, :count], self._ways)
         within = words[:, count:].reshape(len(numbers), self._ways, images)
         chosen = within.argsort(axis=2, kind="stable")[:, :, : self._drawn]
         rotations = np.zeros((len(numbers), self._ways), dtype=np.int64)
@@ -169,9 +169,13 @@ def gather(images: Tensor, tasks: Tasks, *, shots: int, dtype: torch.dtype) -> B
 
 def _rotate(chosen: Tensor, turns: Tensor) -> Tensor:
     """Turn square images ``(tasks, ways, images, side, side, channels)`` by class."""
-    side = chosen.shape[3]
-    positions = torch.arange(side * side, device=chosen.device).view(side, side)
-    sources = torch.stack([positions.rot90(quarter) for quarter in range(4)]).flatten(1)
-    pixels = sources[turns][:, :, None, :, None]
-    flat = chosen.flatten(3, 4)
-    return flat.gather(3, pixels.expand(flat.shape)).view(chosen.shape)
+    tasks, ways = (torch.arange(size, device=chosen.device) for size in chosen.shape[:2])
+    turned = torch.stack([chosen.rot90(quarter, (3, 4)) for quarter in range(4)])
+    return turned[turns, tasks[:, None], ways]
+
+
+def _first(words: np.ndarray, count: int) -> np.ndarray:
+    """Return the places of the ``count`` smallest words of each row, in their order."""
+    least = np.sort(words.argpartition(count - 1, axis=1)[:, :count], axis=1)
+    order = np.take_along_axis(words, least, axis=1).argsort(axis=1, kind="stable")
+    return np.take_along_axis(least, order, axis=1)
