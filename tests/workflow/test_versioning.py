@@ -222,10 +222,10 @@ def test_an_experiment_of_dvc_changes_the_configuration(restored):
     assert restored.to_do() == []
 
 
-@pytest.mark.parametrize("lacking", [".git", ".dvc", "dvc"])
+@pytest.mark.parametrize("lacking", [".git", ".dvc", "installed"])
 def test_snakemake_works_without_git_and_dvc(restored, lacking):
     variables = {}
-    if lacking == "dvc":  # not installed
+    if lacking == "installed":
         blocked = restored.folder / "blocked"
         blocked.mkdir()
         (blocked / "sitecustomize.py").write_text("import sys\nsys.modules['dvc'] = None\n")

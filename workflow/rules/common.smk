@@ -113,7 +113,7 @@ def unrestored():
 
     Snakemake would make all of those anew once it has to make the images, changed or not.
     """
-    jobs = list(workflow.dag.needrun_jobs())
+    jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))  # a dry run finishes them
     results = [each for each in jobs if each.rule.name in ("train", "evaluate")]
     here = {each.params.data for each in results if all(Path(f).exists() for f in each.output)}
     return [
