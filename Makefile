@@ -62,10 +62,11 @@ lock: setup ## choose all versions anew, within the bounds of pyproject.toml
 	$(COMPILE) --upgrade --extra dev --extra dvc pyproject.toml -o requirements.lock
 	echo uv | $(COMPILE) --upgrade - -o requirements-uv.lock
 
-# LEARN2LEARN=<folder with its source> adds learn2learn, whose package does not build any more.
-benchmark: setup ## time the meta-gradient against a plain loop and higher; about a quarter of an hour
+# LEARN2LEARN=<folder with its source> adds learn2learn, whose package does not build any more;
+# RESUME=1 keeps what an interrupted run with the same code and machine has measured.
+benchmark: setup ## time ours against a plain loop and higher; about half an hour on two free cores
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-benchmark.lock
-	$(BIN)/python benchmarks/run.py --memory $(if $(LEARN2LEARN),--learn2learn $(LEARN2LEARN))
+	$(BIN)/python -m benchmarks $(if $(LEARN2LEARN),--learn2learn $(LEARN2LEARN)) $(if $(RESUME),--resume)
 
 clean: ## remove .venv; data and results stay
 	rm -rf .venv

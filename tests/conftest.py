@@ -7,7 +7,7 @@ from helpers import ROOT
 from hypothesis import HealthCheck, settings
 from webserver import serving
 
-from maml import config
+from maml import config, devices
 from maml.data import fetch
 from maml.episodes import Batch
 
@@ -21,6 +21,28 @@ settings.load_profile("suite")
 # Tests use no data but what they make and what ships, but for those marked `mirror`.
 MIRROR = os.environ.pop("MAML_MIRROR", None)
 torch.set_num_threads(1)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say on what the tests compute."""
+    if torch.cuda.is_available():
+        return f"device: {torch.cuda.get_device_name()}, beside the CPU"
+    return "device: the CPU alone; there is no CUDA device, so the tests marked cuda are left out"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what needs a device that is not there."""
+    if not torch.cuda.is_available():
+        needing = [item for item in items if item.get_closest_marker("cuda")]
+        items[:] = [item for item in items if item not in needing]
+        config.hook.pytest_deselected(items=needing)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request) -> str:
+    """Where our side computes; what it is compared with stays on the CPU."""
+    devices.compute_exactly(torch.device(request.param))
+    return request.param
 
 
 @pytest.fixture(scope="session")

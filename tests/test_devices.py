@@ -177,3 +177,27 @@ def test_describe_names_the_processor(tmp_path):
 def test_describe_names_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
     assert devices.describe(torch.device("cuda:0")) == "cuda: NVIDIA H100"
+
+
+def test_a_gpu_is_to_compute_float32_as_float32_and_a_cpu_is_left_alone(monkeypatch):
+    def state():
+        return (
+            torch.backends.cuda.matmul.fp32_precision,
+            torch.backends.cudnn.conv.fp32_precision,
+            torch.are_deterministic_algorithms_enabled(),
+        )
+
+    before = state()
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    devices.compute_exactly(torch.device("cpu"))
+    assert state() == before
+    try:
+        devices.compute_exactly(torch.device("cuda"))
+        assert state() == ("ieee", "ieee", True)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"  # a person's choice stays
+    finally:
+        torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision = (
+            before[:2]
+        )
+        torch.use_deterministic_algorithms(before[2])
+        torch.utils.deterministic.fill_uninitialized_memory = True

@@ -25,6 +25,14 @@ def relative(ours, theirs):
     return float((difference / sum(value.square().sum() for value in theirs.values())).sqrt())
 
 
+def on(device, network, method, experiment, theta, batch, **options):
+    """Compute a meta-gradient on a device and fetch it."""
+    theta = {name: value.to(device) for name, value in theta.items()}
+    batch = Batch(*(part.to(device) for part in vars(batch).values()))
+    result = meta_gradient(network, method, experiment, theta, batch, **options)
+    return {name: value.cpu() for name, value in result.gradient.items()}
+
+
 def start(paper, name, size, seed=1):
     experiment = paper.experiment(name)
     network = paper.networks[experiment.network]
@@ -40,13 +48,13 @@ def start(paper, name, size, seed=1):
 @pytest.mark.parametrize("steps", [1, 5])
 @pytest.mark.parametrize("method", ["maml", "fomaml"])
 @pytest.mark.parametrize(("name", "size"), CASES)
-def test_equals_a_plain_loop_over_tasks(paper, random_batch, name, size, method, steps):
+def test_equals_a_plain_loop_over_tasks(paper, random_batch, device, name, size, method, steps):
     experiment, network, dataset, theta = start(paper, name, size)
     # With the authors' α five steps amplify rounding at initialisation, in any implementation.
     settings = {"inner_steps": steps, "inner_step_size": 0.05}
     experiment = experiment.model_copy(update=settings)
     batch = random_batch(experiment, dataset, size=size, queries=2)
-    ours = meta_gradient(network, paper.methods[method], experiment, theta, batch)
+    ours = on(device, network, paper.methods[method], experiment, theta, batch)
     theirs = plain.meta_gradient(
         network,
         experiment,
@@ -55,7 +63,22 @@ def test_equals_a_plain_loop_over_tasks(paper, random_batch, name, size, method,
         second=method == "maml",
         scale=meta_loss_scale(experiment),
     )
-    assert relative(ours.gradient, theirs) < 1e-9
+    assert relative(ours, theirs) < 1e-9
+
+
+@pytest.mark.parametrize(("name", "size"), CASES)
+def test_float32_rounds_and_nothing_else(paper, random_batch, device, name, size):
+    experiment, network, dataset, theta = start(paper, name, size)
+    # Small steps: the authors' amplify rounding at initialisation, on any device.
+    experiment = experiment.model_copy(update={"inner_steps": 1, "inner_step_size": 0.01})
+    batch = random_batch(experiment, dataset, size=size, queries=2)
+    maml = paper.methods["maml"]
+    exact = on("cpu", network, maml, experiment, theta, batch)
+    theta = {key: value.float() for key, value in theta.items()}
+    single = [part.float() if part.is_floating_point() else part for part in vars(batch).values()]
+    rounded = on(device, network, maml, experiment, theta, Batch(*single))
+    # A unit next to zero may fall on its other side, which changes more than rounding does.
+    assert 0 < relative({k: v.double() for k, v in rounded.items()}, exact) < 1e-3
 
 
 @pytest.mark.parametrize("name", ["omniglot-5way-1shot", "omniglot-5way-1shot-mlp"])
@@ -67,12 +90,14 @@ def test_equals_a_plain_loop_with_the_authors_step_size(paper, random_batch, nam
     assert relative(ours.gradient, theirs) < 1e-9
 
 
-def test_cutting_max_pooling_equals_a_loop_that_holds_its_gradient_constant(paper, random_batch):
+def test_cutting_max_pooling_equals_a_loop_that_holds_its_gradient_constant(
+    paper, random_batch, device
+):
     experiment, network, dataset, theta = start(paper, "miniimagenet-5way-1shot", 42)
     batch = random_batch(experiment, dataset, size=42, queries=2)
     arguments = (network, experiment, theta, batch)
     scale = meta_loss_scale(experiment)
-    cut = meta_gradient(network, paper.methods["maml-cut-pooling"], *arguments[1:]).gradient
+    cut = on(device, network, paper.methods["maml-cut-pooling"], *arguments[1:])
     exact = meta_gradient(network, paper.methods["maml"], *arguments[1:]).gradient
     theirs = plain.meta_gradient(*arguments, second=True, cut=True, scale=scale)
     assert relative(cut, theirs) < 1e-9

@@ -93,6 +93,7 @@ def session(job: Job, folder: Path) -> Iterator[Session]:
     data = store.load(folder)
     _check(data, job, folder)
     with devices.taken(job.runtime) as device:
+        devices.compute_exactly(device)
         yield Session(
             job=job,
             device=device,

@@ -39,17 +39,39 @@ def contenders(
         return meta_gradient(network, method, experiment, theta, batch, chunk=chunk).gradient
 
     def loop() -> Parameters:
-        return plain.meta_gradient(network, experiment, theta, batch, second=second)
+        return _with_a_loop(network, experiment, theta, batch, second=second)
 
     found: dict[str, Contender] = {"ours": ours, "plain loop": loop}
     if second and importlib.util.find_spec("higher"):  # higher has no first-order MAML
-        found["higher"] = lambda: _with_higher(network, experiment, theta, batch)
+        higher = _higher()
+        found["higher"] = lambda: _with_higher(higher, network, experiment, theta, batch)
     if learn2learn is not None:
         algorithm = _algorithm(learn2learn)
         found["learn2learn"] = lambda: _with_learn2learn(
             algorithm, network, experiment, theta, batch, first_order=not second
         )
     return found
+
+
+def _with_a_loop(
+    network: Network, experiment: Experiment, theta: Parameters, batch: Batch, *, second: bool
+) -> Parameters:
+    """As :func:`maml.plain.meta_gradient`, but task after task, so that each frees its graph."""
+    theta = {name: value.clone().requires_grad_() for name, value in theta.items()}
+    tasks = len(batch.support_labels)
+    for task in range(tasks):
+        phi = plain.adapted(
+            network,
+            theta,
+            batch.support_images[task],
+            batch.support_labels[task],
+            experiment.inner_steps,
+            experiment.inner_step_size,
+            second=second,
+        )
+        outputs = plain.logits(network, phi, batch.query_images[task])
+        (functional.cross_entropy(outputs, batch.query_labels[task]) / tasks).backward()
+    return {name: value.grad for name, value in theta.items()}
 
 
 class _Module(nn.Module):
@@ -72,12 +94,19 @@ def _named_gradients(module: _Module) -> Parameters:
     return gradients | {name: value.grad for name, value in module.outside.items()}
 
 
-def _with_higher(
-    network: Network, experiment: Experiment, theta: Parameters, batch: Batch
-) -> Parameters:
+def _higher() -> types.ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        higher = importlib.import_module("higher")
+        return importlib.import_module("higher")
+
+
+def _with_higher(
+    higher: types.ModuleType,
+    network: Network,
+    experiment: Experiment,
+    theta: Parameters,
+    batch: Batch,
+) -> Parameters:
     module = _Module(network, theta, {})
     named = {name: getattr(module, attribute) for name, attribute in module.names.items()}
     optimizer = torch.optim.SGD(

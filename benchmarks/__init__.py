@@ -1,0 +1,1 @@
+"""Ours against the others and against the machine's limit: ``make benchmark``."""

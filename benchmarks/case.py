@@ -1,0 +1,134 @@
+"""What is measured: an experiment of config.yaml and the work that is done for it."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks import evaluation, gradients
+from benchmarks.gradients import Contender
+from maml import config
+from maml.check import random_batch, random_parameters
+from maml.config import Experiment, Job
+from maml.data.store import PreparedData
+from maml.session import Session
+
+ROOT = Path(__file__).parent.parent
+EVALUATION = "evaluation"
+WORKS = ("maml", "fomaml", EVALUATION)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One experiment and work, small enough to be sent to another process.
+
+    Attributes:
+        experiment: its key in the configuration.
+        work: a method, whose meta-gradient is computed, or ``evaluation``.
+        changes: (setting, value) of the experiment, where it differs from the configuration.
+        learn2learn: folder with learn2learn's source, to have it among the contenders.
+        files: the configuration and its overlays.
+    """
+
+    experiment: str
+    work: str
+    changes: tuple[tuple[str, Any], ...] = ()
+    learn2learn: Path | None = None
+    files: tuple[Path, ...] = (ROOT / "config.yaml",)
+
+    @cached_property
+    def job(self) -> Job:
+        """The training or evaluation that this is the work of."""
+        method = "maml" if self.work == EVALUATION else self.work
+        job = config.read(list(self.files)).job(self.experiment, method, 0)
+        return job.model_copy(
+            update={"settings": job.settings.model_copy(update=dict(self.changes))}
+        )
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of a meta-batch, or of an evaluation."""
+        settings = self.job.settings
+        return settings.test_tasks if self.work == EVALUATION else settings.meta_batch_size
+
+    @property
+    def queries(self) -> list[int]:
+        """Query images of a class that are classified together."""
+        settings = self.job.settings
+        return settings.test_queries if self.work == EVALUATION else [settings.train_queries]
+
+    @property
+    def tasks_at_once(self) -> int:
+        """How many tasks the engine computes at the same time on this processor."""
+        here = self.session("test", torch.float32, data=False)
+        return here.tasks_at_once(max(self.queries))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        dataset = self.job.dataset
+        return dataset.channels, dataset.image_size, dataset.image_size
+
+    def contenders(
+        self,
+        tasks: int,
+        dtype: torch.dtype,
+        *,
+        chunk: int,
+        changes: dict[str, Any] | None = None,
+    ) -> dict[str, Contender]:
+        """Return name → a function that does the work for so many tasks."""
+        job = self.job
+        settings = job.settings.model_copy(update=changes or {})
+        if self.work == EVALUATION:
+            here = self.session("test", dtype)
+            return evaluation.contenders(here, settings, self._theta(settings, dtype), tasks, chunk)
+        return gradients.contenders(
+            job.network,
+            job.gradient,
+            settings,
+            self._theta(settings, dtype),
+            random_batch(settings, self.image_shape, tasks, dtype),
+            chunk=chunk,
+            learn2learn=self.learn2learn,
+        )
+
+    def session(self, split: str, dtype: torch.dtype, *, data: bool = True) -> Session:
+        """Return a CPU session; ``data``: with random images, as many as the real split has."""
+        prepared = _random_data(self.job, split) if data else None
+        return Session(
+            job=self.job,
+            device=torch.device("cpu"),
+            dtype=dtype,
+            data=prepared,
+            images=torch.from_numpy(prepared.images) if prepared else torch.empty(0),
+        )
+
+    def _theta(self, settings: Experiment, dtype: torch.dtype) -> dict[str, Tensor]:
+        theta = random_parameters(self.job.network, self.image_shape, settings.ways)
+        return {name: value.to(dtype) for name, value in theta.items()}
+
+
+@lru_cache(maxsize=1)  # they may be large
+def _random_images(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _random_data(job: Job, split: str) -> PreparedData:
+    """Return a data set with one split, of the real one's size, so that caches miss as they do."""
+    dataset = job.dataset
+    count = getattr(dataset.classes, split)
+    side = dataset.image_size
+    shape = (count, dataset.images_per_class, side, side, dataset.channels)
+    return PreparedData(
+        name="random",
+        images=_random_images(shape),
+        class_names=[str(number) for number in range(count)],
+        split=[split] * count,
+        digest="",
+        source="random",
+    )

@@ -1,0 +1,84 @@
+"""Two ways to evaluate weights: ours, many tasks at once, and a plain loop over tasks."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.gradients import Contender
+from maml import plain
+from maml.config import Experiment
+from maml.episodes import TaskSpace, gather
+from maml.measure import first_queries, measure_all
+from maml.session import Session
+
+Parameters = dict[str, Tensor]
+
+
+def contenders(
+    here: Session, settings: Experiment, theta: Parameters, tasks: int, chunk: int
+) -> dict[str, Contender]:
+    """Return name → a function that measures ``accuracy`` and ``loss`` of so many test tasks.
+
+    Both are float64 ``(query counts, tasks, steps + 1)``. Sampling and gathering are part of it.
+    """
+    space = here.space("test", max(settings.test_queries))
+
+    def ours() -> Parameters:
+        parts = list(
+            measure_all(
+                here.job.network,
+                theta,
+                here.images,
+                space,
+                tasks=tasks,
+                chunk=chunk,
+                ways=settings.ways,
+                shots=settings.shots,
+                steps=settings.test_steps,
+                step_size=settings.inner_step_size,
+                query_counts=settings.test_queries,
+            )
+        )
+        return {
+            kind: torch.from_numpy(np.concatenate([getattr(part, kind) for part in parts], axis=1))
+            for kind in ("accuracy", "loss")
+        }
+
+    def loop() -> Parameters:
+        measured = [_task(here, settings, theta, space, number) for number in range(tasks)]
+        return {kind: torch.stack([of[kind] for of in measured], dim=1) for kind in measured[0]}
+
+    return {"ours": ours, "plain loop": loop}
+
+
+def _task(
+    here: Session, settings: Experiment, theta: Parameters, space: TaskSpace, number: int
+) -> Parameters:
+    """Return accuracy and loss of one task, float64 ``(query counts, steps + 1)``."""
+    batch = gather(
+        here.images, space.tasks(np.array([number])), shots=settings.shots, dtype=here.dtype
+    )
+    queries = [first_queries(batch, settings.ways, count) for count in settings.test_queries]
+    phi, accuracy, loss = theta, [], []
+    for step in range(settings.test_steps + 1):
+        if step > 0:
+            phi = plain.adapted(
+                here.job.network,
+                {name: value.detach().requires_grad_() for name, value in phi.items()},
+                batch.support_images[0],
+                batch.support_labels[0],
+                1,
+                settings.inner_step_size,
+                second=False,
+            )
+        with torch.no_grad():
+            for images, labels in queries:
+                logits = plain.logits(here.job.network, phi, images[0])
+                loss.append(functional.cross_entropy(logits, labels[0]))
+                accuracy.append((logits.argmax(dim=1) == labels[0]).to(logits.dtype).mean())
+    shape = (settings.test_steps + 1, len(queries))
+    return {
+        "accuracy": torch.stack(accuracy).double().view(shape).T,
+        "loss": torch.stack(loss).double().view(shape).T,
+    }

@@ -1,0 +1,117 @@
+"""How the cost grows with ways, shots, inner steps and tasks, one at a time."""
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import work
+from benchmarks.case import Case
+from benchmarks.measuring import Row, measure, memory, processes
+
+EXPERIMENT = "omniglot-5way-1shot"
+SETTINGS = {
+    "ways": (5, 10, 20),
+    "shots": (1, 5),
+    "inner_steps": (1, 2, 5, 10),
+    "meta_batch_size": (1, 2, 4, 8, 16, 32),
+}
+"""Setting of the experiment → its values; K query images, as in Omniglot's experiments."""
+
+NAMES = {
+    "ways": "ways",
+    "shots": "shots",
+    "inner_steps": "inner steps",
+    "meta_batch_size": "tasks of a meta-batch",
+}
+Changes = tuple[tuple[str, int], ...]
+"""(setting, value) that differ from the experiment's."""
+
+CHEAP_LOOP_SECONDS = 4.0  # of a meta-batch; a dearer loop is not timed
+
+
+def points() -> dict[Changes, list[tuple[str, int]]]:
+    """Return the changes of each point → the (setting, value) that it stands for."""
+    start = Case(EXPERIMENT, "maml").job.settings
+    found: dict[Changes, list[tuple[str, int]]] = {}
+    for setting, values in SETTINGS.items():
+        for value in values:
+            changes: Changes = () if value == getattr(start, setting) else ((setting, value),)
+            if setting == "shots" and changes:
+                changes += (("train_queries", value),)
+            found.setdefault(changes, []).append((setting, value))
+    return found
+
+
+def point(changes: Changes, *, seconds: float) -> list[Row]:
+    """Return the rows of one point: ours, full and first-order, and the loop where it is cheap."""
+    rows: list[Row] = []
+    with processes() as ask:
+        for method in ("maml", "fomaml"):
+            case = Case(EXPERIMENT, method, changes)
+            pairs = [("ours", "kept")]
+            one = ask["default"](work.seconds, case, 1, "plain loop")
+            if one * case.tasks <= CHEAP_LOOP_SECONDS:
+                pairs.append(("plain loop", "default"))
+            rows += measure(case, ask, None, seconds=seconds, pairs=pairs, share=False)
+    for row in rows:
+        if row["contender"] == "ours" and row["rounds"]:
+            row |= memory(Case(EXPERIMENT, row["work"], changes), "ours")
+    return rows
+
+
+COLUMNS = [
+    *("setting", "value", "work", "contender", "rounds", "seconds", "lower_quartile"),
+    *("upper_quartile", "spread", "gflop", "idle_mib", "peak_mib"),
+]
+
+
+def table(measured: dict[Changes, list[Row]]) -> pd.DataFrame:
+    """Return growth.csv: a row for each setting, value, method and contender."""
+    rows = [
+        {"setting": setting, "value": value, **row}
+        for changes, places in points().items()
+        for setting, value in places
+        for row in measured.get(changes, [])
+    ]
+    order = {setting: place for place, setting in enumerate(SETTINGS)}
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values(
+        ["setting", "work", "contender", "value"],
+        key=lambda column: column.map(order) if column.name == "setting" else column,
+        kind="stable",
+        ignore_index=True,
+    )
+
+
+def doubled(rows: pd.DataFrame, quantity: str) -> float:
+    """Return by what a quantity is multiplied when the value doubles: 2 to the log-log slope."""
+    slope, _ = np.polyfit(np.log2(rows["value"]), np.log2(rows[quantity]), 1)
+    return float(2**slope)
+
+
+def sentences(growth: pd.DataFrame) -> list[str]:
+    """Return a sentence on each setting, as a list in Markdown."""
+    growth = growth.assign(above_idle=growth["peak_mib"] - growth["idle_mib"])
+    lines = []
+    for setting, rows in growth.dropna(subset=["seconds"]).groupby("setting", sort=False):
+        ours = rows[rows["contender"] == "ours"]
+        full, first = (ours[ours["work"] == method] for method in ("maml", "fomaml"))
+        if min(full["value"].nunique(), first["value"].nunique()) < 2:
+            continue
+        loop = rows.query("contender == 'plain loop' and work == 'maml'")
+        values = sorted(full["value"].unique())
+        said = (
+            f"- **{NAMES[setting].capitalize()}** ({', '.join(map(str, values))}): twice as many "
+            f"take {doubled(full, 'seconds'):.2f} times as long, first-order "
+            f"{doubled(first, 'seconds'):.2f} times"
+        )
+        if loop["value"].nunique() > 1:
+            upto = max(loop["value"])
+            limit = "" if upto == max(values) else f" (up to {upto})"
+            said += f", a plain loop{limit} {doubled(loop, 'seconds'):.2f} times"
+        ends = [full[full["value"] == end].iloc[0] for end in (values[0], values[-1])]
+        if all(end["above_idle"] > 0 for end in ends):
+            said += (
+                f"; peak memory, above that of an idle process, goes from "
+                f"{ends[0]['above_idle']:,.0f} to {ends[1]['above_idle']:,.0f} MiB"
+            )
+        lines.append(f"{said}.")
+    return lines

@@ -1,0 +1,97 @@
+"""The parts of a run, and what is remembered of those that are done, so that it can be resumed."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks import growth, jobs, machine, measuring
+from benchmarks.case import WORKS, Case
+from benchmarks.measuring import Row
+from maml import paths
+from maml.files import atomic_file
+
+EVALUATED = jobs.EXPERIMENTS
+"""The experiments whose evaluation is timed too."""
+MEMORY = paths.STATE / "benchmark.json"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of the run.
+
+    Attributes:
+        kind: ``experiment``, ``growth`` or ``jobs``.
+        name: which one, as said to the user and remembered.
+        changes: of growth, the settings that differ.
+        measure: measures it and returns its rows.
+    """
+
+    kind: str
+    name: str
+    measure: Callable[[], list[Row]]
+    changes: growth.Changes = ()
+
+
+def parts(
+    experiments: list[str], kinds: list[str], learn2learn: Path | None, seconds: float
+) -> Iterator[Part]:
+    """Yield what to measure, in order."""
+    if "experiment" in kinds:
+        for name in experiments:
+            cases = [Case(name, work, learn2learn=learn2learn) for work in WORKS]
+            if name not in EVALUATED:
+                cases = cases[:-1]
+            yield Part("experiment", name, partial(measuring.experiment, cases, seconds=seconds))
+    if "growth" in kinds:
+        for changes in growth.points():
+            said = ", ".join(f"{setting} {value}" for setting, value in changes) or "as configured"
+            measure = partial(growth.point, changes, seconds=seconds / 2)
+            yield Part("growth", said, measure, changes)
+    if "jobs" in kinds:
+        for name in jobs.EXPERIMENTS:
+            case = Case(name, "maml")
+            yield Part("jobs", name, partial(jobs.measure, case, seconds=2 * seconds))
+
+
+class Run:
+    """Parts with their rows; each is remembered as soon as it is measured.
+
+    Args:
+        about: machine, versions, code and settings. What was remembered with others is forgotten.
+        resume: whether to keep what was remembered with the same.
+    """
+
+    def __init__(self, about: dict[str, Any], *, resume: bool) -> None:
+        self.about = about
+        self.done: dict[str, dict[str, Any]] = {}
+        if resume and MEMORY.exists():
+            remembered = json.loads(MEMORY.read_text(encoding="utf-8"))
+            if remembered["about"] == about:
+                self.done = remembered["done"]
+
+    def rows(self, part: Part) -> list[Row]:
+        """Return a part's rows, remembered or measured now."""
+        key = f"{part.kind} {part.name}"
+        if key not in self.done:
+            load, began = machine.load(), time.perf_counter()
+            rows = part.measure()
+            took = time.perf_counter() - began
+            self.done[key] = {"rows": rows, "seconds": took, "load": load}
+            with atomic_file(MEMORY) as unfinished:
+                content = {"about": self.about, "done": self.done}
+                unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        return self.done[key]["rows"]
+
+    @property
+    def seconds(self) -> float:
+        """What all parts took, by the clock."""
+        return sum(done["seconds"] for done in self.done.values())
+
+    @property
+    def loads(self) -> list[float]:
+        """The machine's load before each part."""
+        return [done["load"] for done in self.done.values()]

@@ -1,0 +1,43 @@
+"""Fresh processes to measure in, each with a setting of the allocator and a number of threads."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+
+from maml.allocator import keep_freed_memory
+
+Ask = Callable[..., Any]
+"""(function, arguments) → its result, computed in the other process."""
+
+
+@contextmanager
+def own_process(*, keep: bool, threads: int | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Yield a fresh process; it ends with the block.
+
+    Args:
+        keep: whether it keeps freed memory, as our command does, or has the allocator as it is.
+        threads: of its arithmetic; None: PyTorch's default, one a core.
+    """
+    with ProcessPoolExecutor(
+        1, mp_context=get_context("spawn"), initializer=_start, initargs=(keep, threads)
+    ) as process:
+        process.submit(int)  # starts it now, beside others that start
+        yield process
+
+
+@contextmanager
+def asked(*, keep: bool, threads: int | None = None) -> Iterator[Ask]:
+    """Yield a function that has a fresh process compute something and waits for it."""
+    with own_process(keep=keep, threads=threads) as process:
+        yield lambda function, *arguments: process.submit(function, *arguments).result()
+
+
+def _start(keep: bool, threads: int | None) -> None:
+    if keep:
+        keep_freed_memory()
+    if threads is not None:
+        torch.set_num_threads(threads)

@@ -1,0 +1,240 @@
+"""The benchmark's own logic, on tiny networks and without measuring for long."""
+
+import json
+import math
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+from helpers import ROOT
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import (
+    evaluation,
+    gradients,
+    growth,
+    jobs,
+    measuring,
+    parts,
+    rate,
+    report,
+    run,
+    tables,
+    work,
+)
+from benchmarks.case import EVALUATION, WORKS, Case
+
+SMOKE = (ROOT / "config.yaml", ROOT / "workflow" / "presets" / "smoke.yaml")
+LIMIT = (1e9, "a product")
+
+
+def tiny(work="maml", experiment="omniglot-5way-1shot"):
+    return Case(experiment, work, files=SMOKE)
+
+
+@pytest.fixture
+def here():
+    """Both processes, which are this one."""
+    work._prepared.cache_clear()
+    return dict.fromkeys(measuring.ALLOCATORS, lambda function, *arguments: function(*arguments))
+
+
+def scripted(taken):
+    """Return both processes of a machine on which (contender, tasks) takes known seconds."""
+    calls = []
+
+    def ask(allocator):
+        def seconds(function, case, tasks, contender):
+            calls.append((allocator, contender, tasks))
+            return taken(contender, tasks)
+
+        return seconds
+
+    return {name: ask(name) for name in measuring.ALLOCATORS}, calls
+
+
+@pytest.mark.parametrize("of_work", WORKS)
+@pytest.mark.parametrize("experiment", ["omniglot-5way-1shot", "miniimagenet-5way-1shot"])
+def test_the_contenders_agree(experiment, of_work):
+    deviations = work.deviations(tiny(of_work, experiment))
+    assert {"ours", "plain loop"} <= deviations.keys()
+    assert max(deviations.values()) < measuring.BOUND
+
+
+def test_a_wrong_gradient_is_named_and_not_timed(here, monkeypatch):
+    original = gradients.meta_gradient
+
+    def wrong(*arguments, **named):
+        result = original(*arguments, **named)
+        result.gradient["conv2.weight"] *= 1 + 1e-6
+        return result
+
+    monkeypatch.setattr(gradients, "meta_gradient", wrong)
+    check_that_ours_differs(measuring.measure(tiny(), here, LIMIT, seconds=0))
+
+
+def test_a_wrong_accuracy_is_named_and_not_timed(here, monkeypatch):
+    original = evaluation.measure_all
+
+    def wrong(*arguments, **named):
+        for measured in original(*arguments, **named):
+            measured.accuracy[0, 0, -1] += 0.2
+            yield measured
+
+    monkeypatch.setattr(evaluation, "measure_all", wrong)
+    case = replace(tiny(EVALUATION), changes=(("test_steps", 1), ("test_tasks", 2)))
+    check_that_ours_differs(measuring.measure(case, here, LIMIT, seconds=0))
+
+
+def check_that_ours_differs(rows):
+    rows = pd.DataFrame(rows)
+    ours, loop = (rows[rows["contender"] == name] for name in ("ours", "plain loop"))
+    assert set(ours["rounds"]) == {0}
+    assert ours["seconds"].isna().all()
+    assert loop["rounds"].min() >= measuring.LEAST_ROUNDS
+    assert "differs" in tables.times(rows, usual=True)
+
+
+def test_a_round_times_every_contender_with_every_allocator():
+    pairs = [
+        (name, allocator) for name in ("ours", "plain loop") for allocator in ("default", "kept")
+    ]
+    ask, calls = scripted(lambda contender, tasks: 0.1)
+    times = measuring.in_turns(tiny(), 2, pairs, ask, seconds=0)
+    assert {len(taken) for taken in times.values()} == {measuring.LEAST_ROUNDS}
+    turns = [(contender, allocator) for allocator, contender, _ in calls]
+    assert turns == pairs * (1 + measuring.LEAST_ROUNDS)  # the first warms up
+
+
+def test_a_slow_contender_is_timed_less_often():
+    ask, _ = scripted(lambda contender, tasks: 9.0 if contender == "plain loop" else 0.1)
+    pairs = [("ours", "kept"), ("plain loop", "kept")]
+    times = measuring.in_turns(tiny(), 2, pairs, ask, seconds=0)
+    assert {len(taken) for taken in times.values()} == {measuring.LEAST_SLOW_ROUNDS}
+
+
+def test_a_dear_meta_batch_is_timed_in_part_and_given_in_proportion(here, monkeypatch):
+    case = Case("omniglot-20way-5shot", "maml")
+    ask, _ = scripted(lambda contender, tasks: 1.5 * tasks)
+    assert measuring._share(case, ask) == 4  # of 16, in 6 seconds
+    row = measuring.row(case, 4, ("ours", "kept"), 0.0, [1.0, 2.0, 3.0], 0.5e9, LIMIT)
+    assert (row["lower_quartile"], row["seconds"], row["upper_quartile"]) == (4.0, 8.0, 12.0)
+    assert row["spread"] == 1.0
+    assert (row["floor_seconds"], row["times_the_floor"]) == (8.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "experiment", ["omniglot-5way-1shot", "omniglot-5way-1shot-mlp", "miniimagenet-5way-1shot"]
+)
+def test_the_operations_of_the_limit_take_the_flop_that_they_say(experiment):
+    found = list(rate.operations(tiny(experiment=experiment)))
+    assert found
+    for name, flop, compute in found:
+        with FlopCounterMode(display=False) as counter:
+            compute()
+        assert counter.get_total_flops() == flop, name
+
+
+def test_memory_is_that_of_a_process_of_its_own():
+    found = measuring.memory(tiny(), "ours")
+    if sys.platform == "linux":
+        assert 0 < found["idle_mib"] < found["peak_mib"]
+    else:
+        assert found == {"idle_mib": None, "peak_mib": None}
+
+
+def test_sampling_is_timed(monkeypatch):
+    assert min(work.sampling(tiny())) > 0
+
+
+def test_growth_says_by_what_twice_as_many_multiply_the_cost():
+    def rows(ways):
+        cost = {"seconds": 0.1 * ways, "idle_mib": 500.0, "peak_mib": 500.0 + ways}
+        return [
+            {"work": method, "contender": "ours", "rounds": 5, **cost}
+            for method in ("maml", "fomaml")
+        ]
+
+    measured = {changes: rows(dict(changes).get("ways", 5)) for changes in growth.points()}
+    table = growth.table(measured)
+    count = sum(map(len, growth.SETTINGS.values()))
+    assert len(table) == 2 * count  # the common point stands in each setting's rows
+    ways, *others = growth.sentences(table)
+    assert ways == (
+        "- **Ways** (5, 10, 20): twice as many take 2.00 times as long, first-order 2.00 times; "
+        "peak memory, above that of an idle process, goes from 5 to 20 MiB."
+    )
+    assert all("take 1.00 times as long" in sentence for sentence in others)
+    assert len(others) == 3
+
+
+def test_the_page_of_the_docs_has_a_place_for_the_sentences():
+    text = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert "- **Ways**: said." in report.in_docs(text, ["- **Ways**: said."])
+    with pytest.raises(ValueError, match="there are 0"):
+        report.in_docs("nothing", [])
+
+
+def fake_rows(of_work="maml"):
+    case = tiny(of_work)
+    rows = [
+        measuring.row(case, 2, pair, 1e-15, [0.1, 0.2, 0.4], 1e8, LIMIT)
+        | {"idle_mib": 500.0, "peak_mib": 700.0, "sampling_seconds": 0.01}
+        for pair in (("ours", "kept"), ("plain loop", "default"), ("plain loop", "kept"))
+    ]
+    rows[1]["seconds"] *= 3
+    return rows
+
+
+def test_everything_is_written_once_all_is_measured(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        parts.measuring, "experiment", lambda cases, seconds: fake_rows() + fake_rows(EVALUATION)
+    )
+    monkeypatch.setattr(jobs, "own_process", lambda **named: nullcontext(named["threads"]))
+    monkeypatch.setattr(jobs, "_together", lambda group, case, contender, seconds: 1.5 * sum(group))
+    out = tmp_path / "out"
+    choice = ["--kinds", "experiment", "jobs", "--experiments", "omniglot-5way-1shot"]
+    run.main(["--out", str(out), *choice])
+    assert {path.name for path in out.iterdir()} == {
+        *("about.json", "benchmark.csv", "benchmark.md", "benchmark.png", "benchmark.svg"),
+        "jobs.csv",
+    }
+    page = (out / "benchmark.md").read_text(encoding="utf-8")
+    assert page.startswith("# Benchmark\n")
+    assert page.count("**× 3.0**") == 2  # as users run it, of both works
+    for heading in ("1 job, 1 thread", "1 job, 2 threads", "2 jobs, 1 thread each"):
+        assert heading in page
+    # of two experiments and contenders, with twice the threads or jobs
+    assert page.count("3 (3 to 3)") == 8
+    assert json.loads((out / "about.json").read_text())["processor"] in page
+    (out / "benchmark.md").unlink()
+    run.main(["--out", str(out), "--report"])
+    assert (out / "benchmark.md").read_text(encoding="utf-8") == page
+
+
+def test_a_run_is_resumed_only_with_equal_code_and_machine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    measured = []
+
+    def measure():
+        measured.append(1)
+        return [{"seconds": 1.0}]
+
+    part = parts.Part("experiment", "omniglot-5way-1shot", measure)
+    about = {"code": "a"}
+    for resume, other, times in ((False, about, 1), (True, about, 1), (True, {"code": "b"}, 2)):
+        made = parts.Run(other, resume=resume)
+        assert made.rows(part) == [{"seconds": 1.0}]
+        assert len(measured) == times
+        assert math.isfinite(made.seconds)
+    parts.Run({"code": "b"}, resume=False).rows(part)
+    assert len(measured) == 3
+
+
+def test_a_process_of_its_own_has_its_threads():
+    with measuring.asked(keep=True, threads=2) as ask:
+        assert ask(torch.get_num_threads) == 2
