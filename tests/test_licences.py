@@ -26,7 +26,7 @@ def test_only_what_may_be_passed_on_is_pushed(source, pushed, tmp_path, monkeypa
     for slug in pushed:
         for kind in ("raw", "processed"):
             (tmp_path / "data" / kind / slug).mkdir(parents=True)
-    versioning.data_files(config.check(raw))
+    versioning.begin(versioning.data_files(config.check(raw)))
     for slug, expected in pushed.items():
         outs = yaml.safe_load((tmp_path / "data" / f"{slug}.dvc").read_text())["outs"]
         assert [out["path"] for out in outs] == [f"raw/{slug}", f"processed/{slug}"]
@@ -37,10 +37,11 @@ def test_a_choice_to_push_them_stays(paper, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for kind in ("raw", "processed"):
         (tmp_path / "data" / kind / "miniimagenet-official").mkdir(parents=True)
-    [file] = versioning.data_files(paper)
+    [file] = files = versioning.data_files(paper)
+    versioning.begin(files)
     chosen = (tmp_path / file).read_text().replace("  push: false\n", "")
     (tmp_path / file).write_text(chosen)
-    versioning.data_files(paper)
+    versioning.begin(versioning.data_files(paper))
     assert (tmp_path / file).read_text() == chosen
 
 

@@ -77,14 +77,16 @@ def test_records_come_back_with_the_file_that_they_were_written_for(here, tiny, 
     assert records._time(output) == pytest.approx(time, abs=1e-3)
 
 
-@pytest.mark.parametrize("output", [WEIGHTS, RAW])
-def test_another_file_in_its_place_is_an_error(here, tiny, output):
+@pytest.mark.parametrize(
+    ("output", "target"), [(WEIGHTS, "paper"), (RAW, "data/omniglot-drawn.dvc")]
+)
+def test_another_file_in_its_place_is_an_error(here, tiny, output, target):
     make(output, "content")
     records.keep(tiny)
     lose_records()
     inside = Path(output, "images.zip") if output == RAW else Path(output)
     inside.write_text("another content")
-    with pytest.raises(UserError, match=output):
+    with pytest.raises(UserError, match=f"{output}.*dvc checkout {target}"):
         records.bring_back("paper")
     assert not encoded(output).exists()
 
@@ -115,6 +117,25 @@ def test_an_older_version_gets_its_own_records_back(here, tiny):
     os.utime(WEIGHTS, (2e9, 2e9))
     records.bring_back("paper")
     assert params(WEIGHTS) == ["old"]
+
+
+def test_a_file_that_two_versions_share_gets_the_records_of_the_one_checked_out(here, tiny):
+    make(WEIGHTS, "content")
+    records.keep(tiny)
+    make(WEIGHTS, "content", params="new")
+    os.utime(records.location("paper"), (2e9, 2e9))  # `git checkout`; DVC leaves the file alone
+    records.bring_back("paper")
+    assert params(WEIGHTS) == ["old"]
+
+
+def test_a_file_made_here_stays_whatever_was_checked_out(here, tiny):
+    make(WEIGHTS, "older")
+    records.keep(tiny)
+    make(WEIGHTS, "newer", params="new")
+    os.utime(records.location("paper"), (2e9, 2e9))
+    records.bring_back("paper")
+    assert params(WEIGHTS) == ["new"]
+    assert Path(WEIGHTS).read_text() == "newer"
 
 
 def test_an_unfinished_file_is_left_to_snakemake(here, tiny):

@@ -96,5 +96,5 @@ def _accuracy(config: Config, result: Result) -> str:
     return (
         f"{cell.text()} % after {settings.reported_step} inner steps with the"
         f" {settings.reported_checkpoint} weights: mean and 95 % interval over"
-        f" {settings.test_tasks} tasks, {settings.reported_queries} query images a class"
+        f" {settings.test_tasks} tasks; query images a class: {settings.reported_queries}"
     )

@@ -69,22 +69,27 @@ def keep(config: Config) -> None:
 def bring_back(run: str) -> None:
     """Put a run's records back for every file that was restored.
 
-    A file that Snakemake made here is left to Snakemake. Any other must be the one that was
-    recorded; it then gets the recorded time, too.
+    A file that Snakemake made here is left to Snakemake, but where it also is the one of a version
+    that was checked out since: two versions can share a file, and each has its own parameters. Any
+    other must be the one that was recorded; it then gets the recorded time, too.
 
     Raises:
         UserError: a file is neither, so that nothing tells with what it was made.
     """
+    entries = _read(location(run))
+    checked_out = location(run).stat().st_mtime if entries else 0.0
     foreign = []
     here = {output: file for output, file in _local()}
-    for output, entry in _read(location(run)).items():
+    for output, entry in entries.items():
         if not Path(output).exists() or (INCOMPLETE / _name(output)).exists():
             continue
-        local = here.get(output)
-        if local and _describes(json.loads(local.read_text(encoding="utf-8")), output):
+        local = json.loads(here[output].read_text(encoding="utf-8")) if output in here else None
+        made_here = local is not None and _describes(local, output)
+        if made_here and (local == entry["record"] or local["endtime"] > checked_out):
             continue
         if digest(Path(output)) != entry["sha256"]:
-            foreign.append(output)
+            if not made_here:
+                foreign.append(output)
             continue
         _set_time(output, entry["record"]["endtime"])
         record = METADATA / _name(output)
@@ -93,10 +98,11 @@ def bring_back(run: str) -> None:
             unfinished.write_text(json.dumps(entry["record"]), encoding="utf-8")
     if foreign:
         more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
+        targets = sorted({_tracked_by(output, run) for output in foreign})
         raise UserError(
             f"neither made here nor as recorded in {location(run)}: {', '.join(foreign[:SHOWN])}"
-            f"{more}; `dvc checkout` (`git checkout` for tables and figures) brings back what was "
-            "recorded; to make it again, remove it"
+            f"{more}; `dvc checkout {' '.join(targets)}` (`git checkout` for tables and figures) "
+            "brings back what was recorded; to make it again, remove it"
         )
 
 
@@ -158,6 +164,12 @@ def _local() -> Iterator[tuple[str, Path]]:
         if file.is_file():
             parts = [part.removeprefix("@") for part in file.relative_to(METADATA).parts]
             yield base64.urlsafe_b64decode("".join(parts)).decode(), file
+
+
+def _tracked_by(output: str, run: str) -> str:
+    """Return what DVC calls the stage or the file that tracks an output."""
+    of_data = _below(output, [RAW, PROCESSED])
+    return f"{RAW.parent}/{Path(output).parts[2]}.dvc" if of_data else run
 
 
 def _below(output: str, folders: Iterable[Path]) -> bool:

@@ -3,11 +3,12 @@
 Every digest that was noted on the way is compared with what is here now.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from maml import config as configuration
 from maml import records, weights
@@ -19,7 +20,7 @@ from maml.config import Config
 from maml.data import store
 from maml.errors import UserError
 from maml.evaluate import CHECKPOINTS
-from maml.paths import PROCESSED
+from maml.paths import PROCESSED, RESULTS
 from maml.provenance import file_digest
 
 SHOWN = 12  # digits of a digest
@@ -43,9 +44,10 @@ def trace(table: Path) -> None:
         UserError: there is no such table, or something is not what the table was made from; that
             is said after all was printed.
     """
+    table = Path(os.path.relpath(table))  # as files are recorded
     run = table.parent.parent
-    if table.parent.name != "tables" or not table.is_file():
-        raise UserError(f"{table} is not a table; name a file in results/<run>/tables")
+    if table.parent.name != "tables" or run.parent != RESULTS or not table.is_file():
+        raise UserError(f"{table} is not a table; name a file in {RESULTS}/<run>/tables")
     config = configuration.read([run / "config.yaml"])
     mistakes = []
     if not _is_rendered_from(config, run / "runs", table):
@@ -63,7 +65,7 @@ def trace(table: Path) -> None:
                     mistakes.append(f"{folder}, {link.what}: {link.wrong}")
     if mistakes:
         raise UserError(f"not what {table} was made from: {'; '.join(mistakes)}")
-    print(f"{table} says what these evaluations say, and every digest agrees.")
+    print(f"{table} says what these evaluations say, and every digest that was noted agrees.")
 
 
 def _is_rendered_from(config: Config, runs: Path, table: Path) -> bool:
@@ -77,26 +79,12 @@ def _is_rendered_from(config: Config, runs: Path, table: Path) -> bool:
 def _links(result: Result, folder: Path) -> Iterator[Link]:
     """Yield what an evaluation comes from, from the nearest to the farthest."""
     job, origin, training = result.job, result.origin, result.training
-    evaluation = folder / "evaluation.csv"
-    digest = file_digest(evaluation)
-    recorded = records.outputs(job.run).get(evaluation.as_posix())
-    yield Link(
-        "evaluation",
-        f"{evaluation}  {digest[:SHOWN]}",
-        "" if recorded is None or recorded["sha256"] == digest else "not the one recorded",
-    )
+    recorded = records.outputs(job.run)
+    yield _recorded("evaluation", folder / "evaluation.csv", recorded)
     for name in CHECKPOINTS:
-        file = folder / f"{name}.safetensors"
-        digest = file_digest(file)
-        same = digest == origin["weights"][name]
-        yield Link(
-            "weights",
-            f"{file}  {digest[:SHOWN]}, iteration {origin['iteration'][name]:,}",
-            "" if same else "not the ones that were evaluated",
-        )
-        about = weights.load(file).about
-        if (about["data"], about["code"]) != (training["data"], training["code"]):
-            yield Link("training", f"{folder / 'training.json'}", f"not of {file.name}")
+        yield _weights(folder / f"{name}.safetensors", result)
+    for name in ("training.json", "curve.csv"):
+        yield _recorded("training", folder / name, recorded)
     yield _data(job.data, origin["data"], training["data"])
     for what, module, noted in (
         ("training", "maml.train", training["code"]),
@@ -107,6 +95,26 @@ def _links(result: Result, folder: Path) -> Iterator[Link]:
     for what, of in (("training", training), ("evaluation", origin)):
         versions = ", ".join(f"{name} {version}" for name, version in of["versions"].items())
         yield Link("machine", f"of {what}  {of['device']}; {versions}")
+
+
+def _recorded(what: str, file: Path, recorded: dict[str, dict[str, Any]]) -> Link:
+    digest, known = file_digest(file), recorded.get(file.as_posix())
+    text = f"{file}  {digest[:SHOWN]}"
+    if known is None:
+        return Link(what, f"{text}, not recorded, so not compared")
+    return Link(what, text, "" if known["sha256"] == digest else "not the one recorded")
+
+
+def _weights(file: Path, result: Result) -> Link:
+    if not file.is_file():
+        return Link("weights", str(file), "missing")
+    digest, origin, training = file_digest(file), result.origin, result.training
+    text = f"{file}  {digest[:SHOWN]}, iteration {origin['iteration'][file.stem]:,}"
+    if digest != origin.get("weights", {}).get(file.stem):
+        return Link("weights", text, "not the ones that were evaluated")
+    about = weights.load(file).about
+    same = (about["data"], about["code"]) == (training["data"], training["code"])
+    return Link("weights", text, "" if same else "not of the training beside them")
 
 
 def _data(slug: str, evaluated: str, trained: str) -> Link:

@@ -28,31 +28,40 @@ DATA = RAW.parent
 NOTHING_LEFT = "Nothing to be done"  # Snakemake's words
 
 
-def record(config: Config) -> None:
+def record(config: Config) -> bool:
     """Record a run that is whole: Snakemake's records, the data it used, and its ``dvc.lock``.
 
     Only where the stage's own command, asked anew, has nothing left to do: a run with other
-    arguments must not leave old results recorded beside new code. What goes wrong is said and not
-    raised, as the run itself has succeeded; the next run tries again.
+    arguments, or an edit while it ran, must not leave old results recorded beside new code. What
+    goes wrong is said and not raised, as the run itself has succeeded; the next run tries again.
+
+    Returns:
+        Whether what is here may be recorded as what code and configuration make.
     """
     by_dvc = "DVC_STAGE" in os.environ  # `dvc repro` records the stage that it runs itself
+    whole = True
     try:
         stage = _stages(PIPELINE).get(config.run)
         if stage is None:
-            return
-        targets = data_files(config) if _usable() else []
+            return True
+        data = data_files(config) if _usable() else {}
+        targets = [str(file) for file in data]
         if _usable() and not by_dvc:
             targets.append(config.run)
             if _up_to_date(targets):
-                return
+                return True
+        whole = False
         if jobs := jobs_left(stage["cmd"]):
             _say(f"not recorded, as `{stage['cmd']}` has something left to do: {_some(jobs)}")
-            return
+            return False
         records.keep(config)
+        whole = True
         if targets:
+            begin(data)
             _commit(targets)
-    except (OSError, UserError, yaml.YAMLError) as error:
+    except (OSError, UserError) as error:
         _say(f"not recorded ({error}); the next `snakemake` tries again")
+    return whole
 
 
 def restore() -> None:
@@ -69,20 +78,22 @@ def restore() -> None:
         raise UserError(f"no run is recorded in {LOCK}; `snakemake` makes everything anew")
     data = {file: _pushed(file) for file in sorted(DATA.glob("*.dvc"))}
     _pull([*runs, *(str(file) for file, pushed in data.items() if pushed)])
-    if private := [str(file) for file, pushed in data.items() if not pushed]:
-        _pull(["--allow-missing", *private])
-    absent = [
-        path.as_posix() for file in private for path in _outputs(Path(file)) if not path.exists()
-    ]
+    private = [path for file, pushed in data.items() if not pushed for path in _outputs(file)]
+    if missing := [str(path) for path in private if not path.exists()]:  # DVC would remove others
+        _pull(["--allow-missing", *missing])
+    absent = [path.as_posix() for path in private if not path.exists()]
     if absent:
-        _say(f"not on the remote, and not needed before a training runs again: {', '.join(absent)}")
+        _say(
+            f"not on the remote, and needed only to train or evaluate: {', '.join(absent)}; "
+            "`snakemake download` fetches them"
+        )
     for run in runs:
         records.bring_back(run)
         jobs = jobs_left(stages[run]["cmd"])
         if not jobs:
             _say(f"results/{run} is as recorded; nothing is left to do")
             continue
-        _say(f"results/{run} is as recorded; code or configuration changed since, so to do:")
+        _say(f"results/{run} is as recorded; code, configuration or data changed since, so to do:")
         print(*(f"  {job}" for job in jobs), sep="\n", file=sys.stderr)
 
 
@@ -108,41 +119,54 @@ def _usable() -> bool:
 
 
 def _stages(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("stages") or {}
+    return (_read(path) if path.exists() else {}).get("stages") or {}
 
 
-def data_files(config: Config) -> list[str]:
-    """Return the ``.dvc`` file of each data set that is here, made if need be.
+def _read(path: Path) -> dict[str, Any]:
+    """Return what one of DVC's files says."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(content, dict):
+            raise TypeError("it is no mapping")
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path} is damaged ({reason}); `git checkout {path}` brings it back"
+        ) from error
+    return content
+
+
+def data_files(config: Config) -> dict[Path, dict[str, Any]]:
+    """Return the ``.dvc`` file of each data set that is here, and what it says to begin with.
 
     Images that may not be passed on get ``push: false``, once: whoever may keep them on a remote
     removes it.
     """
-    files = []
+    files = {}
     for slug, name in config.slugs().items():
-        file = DATA / f"{slug}.dvc"
         folders = [RAW / slug, PROCESSED / slug]
-        if not all(folder.exists() for folder in folders):
-            continue
-        if not file.exists():
+        if all(folder.exists() for folder in folders):
             own = {} if config.datasets[name].may_be_passed_on else {"push": False}
             outs = [{"path": str(folder.relative_to(DATA)), **own} for folder in folders]
-            with atomic_file(file) as unfinished:
-                unfinished.write_text(yaml.safe_dump({"outs": outs}, sort_keys=False), "utf-8")
-        files.append(str(file))
+            files[DATA / f"{slug}.dvc"] = {"outs": outs}
     return files
+
+
+def begin(files: dict[Path, dict[str, Any]]) -> None:
+    """Write the ``.dvc`` files that are not there yet."""
+    for file, content in files.items():
+        if not file.exists():
+            with atomic_file(file) as unfinished:
+                unfinished.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
 
 
 def _outputs(file: Path) -> list[Path]:
     """Return what a ``.dvc`` file tracks."""
-    outs = yaml.safe_load(file.read_text(encoding="utf-8"))["outs"]
-    return [file.parent / out["path"] for out in outs]
+    return [file.parent / out["path"] for out in _read(file)["outs"]]
 
 
 def _pushed(file: Path) -> bool:
-    outs = yaml.safe_load(file.read_text(encoding="utf-8"))["outs"]
-    return all(out.get("push", True) for out in outs)
+    return all(out.get("push", True) for out in _read(file)["outs"])
 
 
 def _up_to_date(targets: list[str]) -> bool:

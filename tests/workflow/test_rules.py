@@ -26,12 +26,12 @@ def test_a_dry_run_lists_the_whole_paper_and_writes_nothing(project):
     assert not {"results", "data", "logs", ".maml"} & written
 
 
-def test_download_fetches_and_does_nothing_else(project, smoke):
+def test_download_fetches_and_prepares_and_does_nothing_else(project, smoke):
     overlay = project.overlay("gpus.yaml", FETCHED)
     run = project.snakemake("download", *smoke, overlay, CUDA_VISIBLE_DEVICES="0,1")
     assert run.returncode == 0, run.stdout
-    assert jobs(run.stdout) == {"fetch": 2, "download": 1}
-    assert {path.name for path in (project.folder / "data").iterdir()} == {"raw"}
+    assert jobs(run.stdout) == {"fetch": 2, "prepare": 2, "download": 1}
+    assert {path.name for path in (project.folder / "data").iterdir()} == {"raw", "processed"}
     assert "trainings with an evaluation each" not in run.stdout  # no plan: nothing trains
     assert gpu_slots(run.stdout) == 4  # two GPUs, two jobs on each
 

@@ -1,6 +1,9 @@
 """Record a run with DVC, restore it in a clone, and never take an old result for a new one."""
 
 import hashlib
+import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +23,7 @@ SUMMARY = [
 JOB = "omniglot-5way-1shot, maml, seed"
 WEIGHTS = "results/paper/runs/omniglot-5way-1shot/maml/seed-0/best.safetensors"
 EVALUATION = "results/paper/runs/omniglot-5way-1shot/maml/seed-0/evaluation.csv"
+CURVE = "results/paper/runs/omniglot-5way-1shot/maml/seed-0/curve.csv"
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +142,25 @@ def test_a_clone_without_images_that_may_not_be_passed_on_has_nothing_to_do(reco
     assert not (fresh.folder / "results" / "paper" / "tasks" / "omniglot.png").exists()
     assert fresh.to_do() == []
 
+    fresh.configure(select={"seeds": [0, 1]})
+    for arguments, code in ((["--dry-run"], 0), ([], 1)):  # everything would be trained again
+        run = fresh.run("snakemake", *arguments)
+        assert run.returncode == code
+        assert "First fetch them: snakemake download" in run.stdout
+    fresh("snakemake", "download")
+    preview = "Drawing sampled tasks of omniglot"
+    new = [f"Training {JOB} 1", f"Evaluating {JOB} 1", preview, *SUMMARY]
+    assert fresh.to_do() == sorted(new)
+    images = "data/processed/omniglot-drawn/images.npy"
+    assert images not in fresh("maml", "restore")  # those fetched here stay
+    assert fresh.read(images) == recorded.read(images)
+
+
+def test_a_clone_that_was_not_restored_makes_everything_in_one_run(recorded):
+    fresh = clone(recorded, recorded.folder.with_name("unrestored"))
+    assert "Drawing sampled tasks of omniglot" in fresh.to_do()
+    assert "snakemake download" not in fresh("snakemake", "--dry-run")
+
 
 def test_what_the_remote_lacks_is_said(recorded):
     fresh = clone(recorded, recorded.folder.with_name("lacking"))
@@ -181,6 +204,42 @@ def test_only_a_whole_run_is_recorded_and_a_held_lock_is_no_failure(recorded, re
     assert "reported_step" in restored("dvc", "params", "diff", "HEAD~1", "HEAD")
 
 
+def test_a_run_that_leaves_something_to_do_is_not_recorded_by_dvc_either(restored):
+    restored.configure(select={"seeds": [0, 1]})
+    (restored.folder / "one.yaml").write_text("select: {seeds: [0]}\n")
+    whole = ("snakemake", "--configfile", "one.yaml")  # so nothing, but for the stage's own command
+    assert f"something left to do: Training {JOB} 1" in restored(*whole)
+    assert restored.run(*whole, DVC_STAGE="paper").returncode == 1
+
+
+def test_an_experiment_of_dvc_changes_the_configuration(restored):
+    change = "config.yaml:experiments.omniglot-5way-1shot.reported_step=1"
+    restored("dvc", "exp", "run", "paper", "-S", change)
+    assert restored.to_do() == []
+    assert "reported_step" in restored("dvc", "exp", "diff")
+    restored("git", "checkout", "--quiet", ".")
+    restored("dvc", "checkout", "--force", "paper")
+    assert restored.to_do() == []
+
+
+@pytest.mark.parametrize("lacking", [".git", ".dvc", "installed"])
+def test_snakemake_works_without_git_and_dvc(restored, lacking):
+    variables = {}
+    if lacking == "installed":
+        blocked = restored.folder / "blocked"
+        blocked.mkdir()
+        (blocked / "sitecustomize.py").write_text("import sys\nsys.modules['dvc'] = None\n")
+        variables["PYTHONPATH"] = f"{restored.folder / 'src'}{os.pathsep}{blocked}"
+    else:
+        shutil.rmtree(restored.folder / lacking)
+    said = restored("snakemake", **variables)
+    assert "Nothing to be done" in said
+    assert "recorded" not in said
+    restore = restored.run("maml", "restore", **variables)
+    assert restore.returncode == 1
+    assert restore.stdout.startswith("maml: restoring needs DVC and a git clone")
+
+
 def test_each_number_is_traced_to_its_origin(recorded):
     said = recorded("maml", "trace", "results/paper/tables/table1.md")
     for path in (EVALUATION, WEIGHTS):
@@ -188,9 +247,19 @@ def test_each_number_is_traced_to_its_origin(recorded):
         assert f"{path}  {digest[:12]}" in said
     assert "data/processed/omniglot-drawn  " in said
     assert "of training  cpu: " in said
-    assert "every digest agrees" in said
+    assert "every digest that was noted agrees" in said
     card = recorded.read(str(Path(WEIGHTS).with_name("README.md"))).decode()
-    for part in ("`omniglot-5way-1shot`", "| seed | 0 |", "| protocol | `code`", "weights: MIT"):
+    data = json.loads(recorded.read(EVALUATION).partition(b"\n")[0].removeprefix(b"# "))["data"]
+    accuracy = recorded.read("results/paper/tables/table1.md").decode()
+    [shown] = re.findall(r"meta-test accuracy \| (\S+ ± \S+) % after 3 inner steps", card)
+    assert shown in accuracy
+    for part in (
+        "`omniglot-5way-1shot`",
+        "| seed | 0 |",
+        "| protocol | `code`",
+        "weights: MIT",
+        data,
+    ):
         assert part in card
 
 
@@ -200,15 +269,20 @@ def test_each_number_is_traced_to_its_origin(recorded):
         ("results/paper/tables/table1.md", "does not say what its evaluations say"),
         (WEIGHTS, "not the ones that were evaluated"),
         (EVALUATION, "not the one recorded"),
+        (CURVE, "not the one recorded"),
+        ("last.safetensors", "missing"),
     ],
 )
 def test_a_changed_link_of_the_trace_is_an_error(restored, changed, mistake):
     path = restored.folder / changed
-    if changed == WEIGHTS:
+    if changed == "last.safetensors":
+        (restored.folder / WEIGHTS).with_name(changed).unlink()
+    elif changed == WEIGHTS:
         shutil.copy(path.with_name("last.safetensors"), path)
     else:
         path.write_text(path.read_text() + "\n")
-    trace = restored.run("maml", "trace", "results/paper/tables/table1.md")
+    table = restored.folder / "results" / "paper" / "tables" / "table1.md"
+    trace = restored.run("maml", "trace", str(table))
     assert trace.returncode == 1
     assert mistake in trace.stdout.splitlines()[-1]
     assert "Traceback" not in trace.stdout

@@ -9,6 +9,7 @@ OUTPUT
 
 import atexit
 import json
+import os
 import re
 import shlex
 import shutil
@@ -86,14 +87,54 @@ def shown(wildcards):
 
 
 def previews():
-    """Return the previews of this run, but for those that a restored clone has no images for."""
-    paths = {slug: f"results/{RUN}/tasks/{dataset}.png" for slug, dataset in SLUGS.items()}
+    """Return the previews of this run.
+
+    Left out are those that a restored clone has no images for, as long as none of its results has
+    to be made with them.
+    """
     return [
         path
-        for slug, path in paths.items()
+        for slug, path in {s: f"results/{RUN}/tasks/{SLUGS[s]}.png" for s in SLUGS}.items()
         if not records.lacks(RUN, path)
-        or not records.lacks(RUN, f"data/processed/{slug}/images.npy")
+        or Path(f"data/processed/{slug}/images.npy").exists()
+        or not all(Path(evaluation).exists() for evaluation in evaluations(slug))
     ]
+
+
+def evaluations(slug):
+    """Return the evaluations on a data set."""
+    folder = "results/{run}/runs/{experiment}/{method}/seed-{seed}"
+    of = [each for each in settings.jobs() if each.data == slug]
+    return [f"{folder.format(**each.model_dump())}/evaluation.csv" for each in of]
+
+
+def unrestored():
+    """Return the data sets whose images are only missing, while results made with them are here.
+
+    Snakemake would make all of those anew once it has to make the images, changed or not.
+    """
+    jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))  # a dry run finishes them
+    results = [each for each in jobs if each.rule.name in ("train", "evaluate")]
+    here = {each.params.data for each in results if all(Path(f).exists() for f in each.output)}
+    return [
+        each.wildcards.slug
+        for each in jobs
+        if each.rule.name == "prepare"
+        and each.params.folder in here
+        and records.lacks(RUN, each.output[0])
+    ]
+
+
+def say_what_comes_first():
+    """Say to fetch images first, where the list of jobs would be longer than it has to be."""
+    if slugs := unrestored():
+        print(
+            f"snakemake: the images of {', '.join(slugs)} are not here, and everything that was"
+            " made with them would be made anew. First fetch them: snakemake download. After that"
+            " only what changed is to do.",
+            file=sys.stderr,
+        )
+    return bool(slugs)
 
 
 def summary_settings():
@@ -117,12 +158,20 @@ def record():
 
     Called when Snakemake exits, as no hook runs when there was nothing left to do.
     """
-    if not workflow.is_main_process or workflow.executor_plugin is None or workflow.dag is None:
-        return  # it did not come to a run
-    if workflow.dryrun or workflow.touch or set(workflow.dag_settings.targets) - {"all"}:
+    if not workflow.is_main_process or workflow.dag is None:
+        return  # it did not come to a list of jobs
+    if workflow.dryrun:
+        say_what_comes_first()
         return
-    if not any(workflow.dag.needrun_jobs()):
-        versioning.record(settings)
+    if workflow.executor_plugin is None or workflow.touch:
+        return
+    if set(workflow.dag_settings.targets) - {"all"}:
+        return
+    if any(workflow.dag.needrun_jobs()) or versioning.record(settings):
+        return
+    if "DVC_STAGE" in os.environ:  # `dvc repro` would record it all the same
+        sys.stdout.flush()
+        os._exit(1)
 
 
 atexit.register(record)

@@ -14,9 +14,9 @@ Runs share the data, so no path below data/ names a run; $RUN is the one that as
 
 
 rule download:
-    """Fetch all selected data sets, so that everything else runs without a network."""
+    """Fetch and prepare all selected data sets, so that all else runs without a network."""
     input:
-        expand("data/raw/{slug}", slug=SLUGS),
+        expand("data/processed/{slug}/images.npy", slug=SLUGS),
 
 
 rule fetch:
