@@ -64,7 +64,7 @@ lock: setup ## choose all versions anew, within the bounds of pyproject.toml
 
 # LEARN2LEARN=<folder with its source> adds learn2learn, whose package does not build any more;
 # RESUME=1 keeps what an interrupted run with the same code and machine has measured.
-benchmark: setup ## time ours against a plain loop and higher; about half an hour on two free cores
+benchmark: setup ## time ours against a plain loop and higher; about 25 minutes on two free cores
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-benchmark.lock
 	$(BIN)/python -m benchmarks $(if $(LEARN2LEARN),--learn2learn $(LEARN2LEARN)) $(if $(RESUME),--resume)
 
