@@ -124,7 +124,10 @@ def test_the_same_inputs_give_the_same_bits_and_another_seed_does_not(job, data,
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4, 7, 9])
-def test_a_run_that_crashes_ends_with_the_same_bits(job, data, tmp_path, at_iteration, stop):
+def test_a_run_that_crashes_ends_with_the_same_bits(
+    job, data, tmp_path, at_iteration, device, stop
+):
+    job = changed(job, "runtime", device=device)
     train(job, data, tmp_path / "whole")
     shutil.rmtree(paths.CHECKPOINTS)
     at_iteration[10 + stop + 1] = crash

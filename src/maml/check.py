@@ -1,6 +1,6 @@
 """``maml check``: whether the meta-gradient is exact on this machine, and how nearly.
 
-The batched, fused computation is compared in float64 with a plain loop over tasks
+The batched computation is compared in float64 with a plain loop over tasks
 (:mod:`maml.plain`), with which it shares nothing, on random images and with the configuration's
 networks, methods, ways, shots and inner steps.
 """
