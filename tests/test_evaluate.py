@@ -1,4 +1,6 @@
 import json
+import shutil
+from contextlib import chdir
 
 import numpy as np
 import pandas as pd
@@ -16,18 +18,28 @@ from maml.train import train
 from maml.weights import load
 
 
-@pytest.fixture(params=["omniglot-5way-1shot", "miniimagenet-5way-1shot"])
-def evaluated(request, drawn, tmp_path, monkeypatch):
-    """A job that was trained and evaluated, and its data."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module", params=["omniglot-5way-1shot", "miniimagenet-5way-1shot"])
+def made(request, drawn, tmp_path_factory):
+    """A job that was trained and evaluated, in a folder with data and out."""
+    folder = tmp_path_factory.mktemp("evaluated")
     job = drawn(request.param, "fomaml", 0)
     # In float32 ten inner steps amplify rounding beyond what a mistake would change.
     runtime = job.runtime.model_copy(update={"precision": "float64"})
     job = job.model_copy(update={"runtime": runtime})
-    download(job.dataset, tmp_path / "raw", None)
-    prepare(job.settings.dataset, job.dataset, tmp_path / "raw", tmp_path / "data")
-    train(job, tmp_path / "data", tmp_path / "out")
-    evaluate(job, tmp_path / "data", tmp_path / "out")
+    with chdir(folder):
+        download(job.dataset, folder / "raw", None)
+        prepare(job.settings.dataset, job.dataset, folder / "raw", folder / "data")
+        train(job, folder / "data", folder / "out")
+        evaluate(job, folder / "data", folder / "out")
+    return job, folder
+
+
+@pytest.fixture
+def evaluated(made, tmp_path, monkeypatch):
+    """That job, its data, and a copy of what it left, in the current folder."""
+    job, folder = made
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
     return job, store.load(tmp_path / "data"), tmp_path / "out"
 
 
@@ -99,8 +111,7 @@ def test_is_the_same_whatever_the_chunk(evaluated, tmp_path):
     job, _, out = evaluated
     tables = []
     for chunk in (25, 5):  # all six tasks at once; five and one
-        changes = {"task_chunk": chunk, "precision": "float64"}
-        runtime = job.runtime.model_copy(update=changes)
+        runtime = job.runtime.model_copy(update={"task_chunk": chunk})
         evaluate(job.model_copy(update={"runtime": runtime}), tmp_path / "data", out)
         rows = pd.read_csv(out / "evaluation.csv", comment="#")
         tables.append(rows.set_index(["checkpoint", "queries", "task", "step"]).sort_index())
