@@ -31,7 +31,7 @@ quick-miniimagenet: setup ## mini-ImageNet, 5-way 1-shot, shortened
 smoke: setup ## every step on drawn images, in about a minute
 	$(call preset,smoke)
 
-paper: setup ## all of Table 1: a month on two cores, so for a GPU
+paper: setup ## all of Table 1: weeks on two cores, so for a GPU
 	$(SNAKEMAKE)
 	$(SNAKEMAKE) --report results/paper/report.html
 
