@@ -39,7 +39,7 @@ def contenders(
         return meta_gradient(network, method, experiment, theta, batch, chunk=chunk).gradient
 
     def loop() -> Parameters:
-        return _with_a_loop(network, experiment, theta, batch, second=second)
+        return plain.meta_gradient(network, experiment, theta, batch, second=second)
 
     found: dict[str, Contender] = {"ours": ours, "plain loop": loop}
     if second and importlib.util.find_spec("higher"):  # higher has no first-order MAML
@@ -51,27 +51,6 @@ def contenders(
             algorithm, network, experiment, theta, batch, first_order=not second
         )
     return found
-
-
-def _with_a_loop(
-    network: Network, experiment: Experiment, theta: Parameters, batch: Batch, *, second: bool
-) -> Parameters:
-    """As :func:`maml.plain.meta_gradient`, but task after task, so that each frees its graph."""
-    theta = {name: value.clone().requires_grad_() for name, value in theta.items()}
-    tasks = len(batch.support_labels)
-    for task in range(tasks):
-        phi = plain.adapted(
-            network,
-            theta,
-            batch.support_images[task],
-            batch.support_labels[task],
-            experiment.inner_steps,
-            experiment.inner_step_size,
-            second=second,
-        )
-        outputs = plain.logits(network, phi, batch.query_images[task])
-        (functional.cross_entropy(outputs, batch.query_labels[task]) / tasks).backward()
-    return {name: value.grad for name, value in theta.items()}
 
 
 class _Module(nn.Module):

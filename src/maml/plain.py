@@ -94,8 +94,8 @@ def meta_gradient(
 ) -> Parameters:
     """Return the gradient of the mean over tasks of ``scale`` times the query cross-entropy."""
     theta = {name: value.clone().requires_grad_() for name, value in theta.items()}
-    total = 0.0
-    for task in range(len(batch.support_labels)):
+    tasks = len(batch.support_labels)
+    for task in range(tasks):
         phi = adapted(
             network,
             theta,
@@ -107,6 +107,6 @@ def meta_gradient(
             cut=cut,
         )
         outputs = logits(network, phi, batch.query_images[task], cut_max_pool=cut)
-        total = total + functional.cross_entropy(outputs, batch.query_labels[task])
-    (scale * total / len(batch.support_labels)).backward()
+        loss = functional.cross_entropy(outputs, batch.query_labels[task])
+        (scale * loss / tasks).backward()  # frees what the task took
     return {name: value.grad for name, value in theta.items()}
