@@ -5,9 +5,11 @@ import json
 import stat
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from maml.config import Classes, Dataset
+from maml.meta import MetaGradient
 from maml.provenance import file_digest
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +35,17 @@ SMALL = {
     ),
 }
 """Format → a data set of 13 characters of 20 drawings, or of 7 classes of 4 pictures."""
+
+
+def slightly_wrong(meta_gradient: Callable[..., MetaGradient]) -> Callable[..., MetaGradient]:
+    """Return the same function, but for one layer's gradient, which is off by a millionth."""
+
+    def wrong(*arguments, **named):
+        result = meta_gradient(*arguments, **named)
+        result.gradient["conv2.weight"] *= 1 + 1e-6
+        return result
+
+    return wrong
 
 
 def record(raw: Path) -> Path:

@@ -1,5 +1,5 @@
 import pytest
-from helpers import ROOT
+from helpers import ROOT, slightly_wrong
 
 from maml import check as module
 from maml import config, overlays
@@ -24,13 +24,6 @@ def test_prints_a_deviation_for_each_experiment_and_method(small, capsys):
 
 
 def test_a_gradient_that_is_not_exact_is_named(small, monkeypatch):
-    original = module.meta_gradient
-
-    def wrong(*arguments, **named):
-        result = original(*arguments, **named)
-        result.gradient["conv2.weight"] *= 1 + 1e-6
-        return result
-
-    monkeypatch.setattr(module, "meta_gradient", wrong)
+    monkeypatch.setattr(module, "meta_gradient", slightly_wrong(module.meta_gradient))
     with pytest.raises(UserError, match="omniglot-5way-1shot maml, omniglot-5way-1shot fomaml"):
         check(small)

@@ -135,19 +135,22 @@ class Pass:
         self.logits = x
 
     def backward(self, g: Tensor) -> None:
-        """Go back from ∂L/∂logits."""
+        """Go back from g = ∂L/∂logits, float ``(tasks, images, ways)``."""
         for layer in reversed(self._layers):
             g = layer.backward(g)
 
     def tangent(self, v: Parameters) -> Tensor:
-        """Return the derivative of the logits along the direction ``v`` of φ."""
+        """Return the derivative of the logits along the direction ``v`` of φ, after backward.
+
+        It has the logits' shape, and ``v`` those of φ; only parameters that are adapted count.
+        """
         dx = None
         for layer in self._layers:
             dx = layer.tangent(dx, v)
         return dx
 
     def tangent_backward(self, dg: Tensor) -> None:
-        """Go back from the derivative of ∂L/∂logits."""
+        """Go back from the derivative of ∂L/∂logits along ``v``, after :meth:`tangent`."""
         for layer in reversed(self._layers):
             dg = layer.tangent_backward(dg)
 
