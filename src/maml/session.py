@@ -10,7 +10,7 @@ from torch import Tensor
 
 from maml import devices
 from maml.allocator import keep_freed_memory
-from maml.config import Experiment, Job, Network
+from maml.config import Job
 from maml.data import store
 from maml.episodes import TaskSpace
 from maml.errors import UserError
@@ -20,23 +20,6 @@ MOST_TASKS = 32
 
 CACHE_BYTES = 4 * 2**20
 """What one layer's values may take: the best of the sizes tried on a processor with 32 MiB."""
-
-
-def tasks_in_cache(
-    network: Network, experiment: Experiment, queries: int, image_size: int, dtype: torch.dtype
-) -> int:
-    """Return for how many tasks a CPU's cache holds what a layer computes; at most 32.
-
-    Args:
-        network: whose largest layer counts.
-        experiment: its ways and shots.
-        queries: query images of a class.
-        image_size: height and width of an image, in pixels.
-        dtype: of the arithmetic.
-    """
-    images = experiment.ways * max(experiment.shots, queries)
-    values = images * largest_layer(network, image_size)
-    return max(1, min(MOST_TASKS, CACHE_BYTES // (values * dtype.itemsize)))
 
 
 @dataclass(frozen=True)
@@ -67,9 +50,9 @@ class Session:
             return self.job.runtime.task_chunk
         if self.device.type != "cpu":
             return MOST_TASKS
-        return tasks_in_cache(
-            self.job.network, self.job.settings, queries, self.job.dataset.image_size, self.dtype
-        )
+        images = self.job.settings.ways * max(self.job.settings.shots, queries)
+        values = images * largest_layer(self.job.network, self.job.dataset.image_size)
+        return max(1, min(MOST_TASKS, CACHE_BYTES // (values * self.dtype.itemsize)))
 
     def space(self, split: str, queries: int) -> TaskSpace:
         """Return the tasks of a split; only those for training depend on the seed."""
