@@ -86,6 +86,8 @@ def load(path: str | Path) -> Trained:
             finite.
     """
     again = "train again, or copy the file again"
+    if not Path(path).exists():
+        raise UserError(f"there are no weights {path}: train, or `make restore` what is recorded")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             card = json.loads(file.metadata()["card"])

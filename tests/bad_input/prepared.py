@@ -44,7 +44,7 @@ def with_record(place: Place, text: str) -> Meet:
     return meet
 
 
-@case("no such folder", DAMAGED)
+@case("no such folder", f"there is no prepared data set {FOLDER}: run `snakemake`, which makes it")
 def no_such_folder(place: Place) -> Meet:
     return lambda: store.load(FOLDER)
 

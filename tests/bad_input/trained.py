@@ -49,7 +49,7 @@ def bias(value: torch.Tensor):
     return change
 
 
-@case("no such file", NO_WEIGHTS)
+@case("no such file", f"there are no weights {BEST}: train, or `make restore` what is recorded")
 def missing(place: Place) -> Meet:
     meet = trained(place)
     BEST.unlink()

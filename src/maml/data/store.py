@@ -62,6 +62,8 @@ def load(folder: str | Path) -> PreparedData:
         UserError: the folder is not a whole prepared data set.
     """
     folder = Path(folder)
+    if not folder.exists():
+        raise UserError(f"there is no prepared data set {folder}: run `snakemake`, which makes it")
     again = f"remove {folder} and run `snakemake` again"
     try:
         about = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
