@@ -76,7 +76,7 @@ def paper_comparison(config: Config, results: Sequence[Result]) -> Figure:
 
 
 def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
-    """Draw the methods side by side, and their difference to first-order MAML, task by task."""
+    """Draw the methods side by side, and their difference from first-order MAML, task by task."""
     cells = {(cell.experiment, cell.method): cell for cell in collect(config, results)}
     names = style.experiment_names(config)
     derivatives = {key: config.methods[key].second_derivatives for key in config.select.methods}
@@ -130,7 +130,7 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
             color=style.GREY,
         )
         return figure
-    right.set(title=f"difference to {config.methods[without].label}")
+    right.set(title=f"difference from {config.methods[without].label}")
     right.set_xlabel("percentage points")
     right.axvline(0, color="0.2", linewidth=1)
     for experiment in names:
