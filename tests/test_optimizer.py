@@ -36,6 +36,46 @@ def test_is_adam_in_either_form(paper, form):
     np.testing.assert_allclose(run(experiment, GRADIENTS), adam(GRADIENTS, form=form), rtol=1e-12)
 
 
+def pytorchs(theta, experiment, gradients):
+    """Update θ by torch.optim.Adam, whose ε is changed before each step in TensorFlow's form."""
+    epsilon, clip = experiment.adam_epsilon, experiment.meta_gradient_clip
+    adam = torch.optim.Adam(theta.values(), lr=experiment.meta_step_size, eps=epsilon)
+    for t, gradient in enumerate(gradients, start=1):
+        for name, value in theta.items():
+            value.grad = gradient[name].clamp(-clip, clip)
+        if experiment.adam_form == "tensorflow":
+            adam.param_groups[0]["eps"] = epsilon / (1 - 0.999**t) ** 0.5
+        adam.step()
+
+
+@pytest.mark.parametrize("form", ["tensorflow", "pytorch"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gives_the_bits_of_pytorchs_adam(paper, form, dtype):
+    experiment = paper.experiment("miniimagenet-5way-1shot")  # clips at 10
+    experiment = experiment.model_copy(update={"adam_form": form})
+    generator = torch.Generator().manual_seed(0)
+
+    def random(scale):
+        shapes = {"conv.weight": (32, 16, 3, 3), "bias": (7,), "head.weight": (5, 33)}
+        return {
+            name: scale * torch.randn(shape, generator=generator, dtype=dtype)
+            for name, shape in shapes.items()
+        }
+
+    theta = random(1.0)
+    expected = {name: value.clone() for name, value in theta.items()}
+    gradients = [random(10.0 ** (power % 11 - 9)) for power in range(100)]
+    for gradient in gradients:  # the order in which kernels' gradients come
+        kernels = gradient["conv.weight"]
+        gradient["conv.weight"] = kernels.to(memory_format=torch.channels_last)
+    pytorchs(expected, experiment, gradients)
+    optimizer = MetaOptimizer(theta, experiment)
+    for gradient in gradients:
+        optimizer.step(gradient)
+    assert all(torch.equal(theta[name], expected[name]) for name in theta)
+    assert optimizer.updates == 100
+
+
 def test_the_two_forms_differ_for_small_gradients():
     assert not np.allclose(
         adam(GRADIENTS, form="tensorflow"), adam(GRADIENTS, form="pytorch"), rtol=0.1

@@ -1,40 +1,80 @@
-"""The meta-update: Adam (line 10 of Algorithm 2), as TensorFlow or PyTorch writes it."""
+"""The meta-update: Adam (line 10 of Algorithm 2), as TensorFlow or PyTorch writes it.
+
+``torch.optim.Adam`` cannot let ε change with the step on a device, so the update is written out; on
+a CPU it gives the bits of ``torch.optim.Adam``.
+"""
+
+from typing import Any
 
 import torch
 
 from maml.config import Experiment
 from maml.layers import Parameters
 
+BETA1, BETA2 = 0.9, 0.999
+
 
 class MetaOptimizer:
-    """Clips the meta-gradient elementwise and updates θ in place."""
+    """Clips the meta-gradient elementwise and updates θ in place.
+
+    Attributes:
+        updates: how many were made so far, int64, a scalar on θ's device.
+    """
 
     def __init__(self, theta: Parameters, experiment: Experiment) -> None:
-        self._theta = theta
         self._experiment = experiment
-        self._adam = torch.optim.Adam(
-            theta.values(), lr=experiment.meta_step_size, eps=experiment.adam_epsilon
-        )
-        self._updates = 0
+        self._theta = theta
+        self._mean = {name: torch.zeros_like(value) for name, value in theta.items()}
+        self._square = {name: torch.zeros_like(value) for name, value in theta.items()}
+        device = next(iter(theta.values())).device
+        self.updates = torch.zeros((), dtype=torch.int64, device=device)
 
     def step(self, gradient: Parameters) -> None:
         """Update θ by a meta-gradient of the same names and shapes."""
-        self._updates += 1
-        clip = self._experiment.meta_gradient_clip
-        for name, value in self._theta.items():
-            value.grad = gradient[name] if clip is None else gradient[name].clamp(-clip, clip)
+        theta, mean, square = map(list, (of.values() for of in self._all()))
+        g, clip = [gradient[name] for name in self._theta], self._experiment.meta_gradient_clip
+        if clip is not None:
+            g = [value.clamp(-clip, clip) for value in g]
+        step_size, correction, epsilon = (
+            value.to(theta[0].dtype) for value in self._next_coefficients()
+        )
+        torch._foreach_lerp_(mean, g, 1 - BETA1)
+        torch._foreach_mul_(square, BETA2)
+        torch._foreach_addcmul_(square, g, g, 1 - BETA2)
+        # θ −= step_size · mean / (√square / correction + ε)
+        below = torch._foreach_sqrt(square)
+        torch._foreach_div_(below, correction)
+        torch._foreach_add_(below, epsilon, alpha=1)  # without alpha, the host would read ε
+        change = torch._foreach_mul(mean, step_size)
+        torch._foreach_div_(change, below)
+        torch._foreach_sub_(theta, change)
+
+    def _next_coefficients(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Count an update; return its step size, √(1 − β₂ᵗ) and ε, float64 scalars."""
+        t = self.updates.add_(1).double()
+        # A number divided by a tensor would be multiplied by its reciprocal, which rounds twice.
+        step_size = torch.full_like(t, self._experiment.meta_step_size) / (1 - BETA1**t)
+        correction = (1 - BETA2**t) ** torch.full_like(t, 0.5)  # sqrt rounds otherwise
+        epsilon = torch.full_like(t, self._experiment.adam_epsilon)
         if self._experiment.adam_form == "tensorflow":
             # TensorFlow adds ε to √v before v's bias is corrected, which is a larger ε after it.
-            beta2 = self._adam.defaults["betas"][1]
-            correction = (1 - beta2**self._updates) ** 0.5
-            self._adam.param_groups[0]["eps"] = self._experiment.adam_epsilon / correction
-        self._adam.step()
+            epsilon /= correction
+        return step_size, correction, epsilon
 
-    def state(self) -> dict:
+    def tensors(self) -> list[torch.Tensor]:
+        """Return all that an update changes, θ included."""
+        return [*(value for of in self._all() for value in of.values()), self.updates]
+
+    def state(self) -> dict[str, Any]:
         """Return what a checkpoint needs."""
-        return {"adam": self._adam.state_dict(), "updates": self._updates}
+        return {"mean": self._mean, "square": self._square, "updates": self.updates}
 
-    def restore(self, state: dict) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state`."""
-        self._adam.load_state_dict(state["adam"])
-        self._updates = state["updates"]
+        for kept, saved in ((self._mean, state["mean"]), (self._square, state["square"])):
+            for name, value in kept.items():
+                value.copy_(saved[name])
+        self.updates.copy_(state["updates"])
+
+    def _all(self) -> tuple[Parameters, Parameters, Parameters]:
+        return self._theta, self._mean, self._square
