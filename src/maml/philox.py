@@ -1,0 +1,98 @@
+"""Random words that are a function of a key and a counter: Philox4x64-10.
+
+Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3". NumPy has it for the CPU; for
+other devices it is written out in PyTorch's integers, which on a CPU take three times as long or
+more. Both give the same words, as the bits of int64.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ROUNDS = 10
+FACTORS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
+KEY_STEPS = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+
+_LOW = 2**32 - 1
+
+
+class NumpyPhilox:
+    """NumPy's, on the CPU; ``key`` is uint64 ``(2,)``."""
+
+    def __init__(self, key: np.ndarray, device: torch.device) -> None:
+        self._key = key
+
+    def words(self, counters: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
+        """Return the first words of some kinds of streams, int64 ``(streams, count)`` each.
+
+        Args:
+            counters: of each kind, int64 ``(streams, 3)``: what follows the lowest of a counter's
+                four words, which counts a stream's blocks.
+            counts: words of each stream of a kind.
+        """
+        return [
+            torch.from_numpy(np.stack([self._stream(counter, count) for counter in kind.numpy()]))
+            for kind, count in zip(counters, counts, strict=True)
+        ]
+
+    def _stream(self, counter: np.ndarray, count: int) -> np.ndarray:
+        counter = np.array([0, *counter], dtype=np.uint64)
+        return np.random.Philox(key=self._key, counter=counter).random_raw(count).view(np.int64)
+
+
+class TorchPhilox:
+    """The same words, computed on a device, whose host it does not wait for.
+
+    int64 products and sums wrap as unsigned ones do: only the upper half of a product needs care.
+    """
+
+    def __init__(self, key: np.ndarray, device: torch.device) -> None:
+        def pairs(words: list[tuple[int, int]]) -> list[Tensor]:
+            """Return each pair as ``(2, 1, 1)``, on the device."""
+            signed = np.array(words, dtype=np.uint64).view(np.int64)
+            return list(torch.from_numpy(signed).to(device)[:, :, None, None])
+
+        a, b = FACTORS
+        self._factor, self._factor_low, self._factor_high = pairs(
+            [FACTORS, (a & _LOW, b & _LOW), (a >> 32, b >> 32)]
+        )
+        (first, second), (step, other) = map(int, key), KEY_STEPS
+        self._keys = pairs(
+            [
+                ((first + turn * step) % 2**64, (second + turn * other) % 2**64)
+                for turn in range(ROUNDS)
+            ]
+        )
+
+    def words(self, counters: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
+        """Return what :meth:`NumpyPhilox.words` returns, on the device of ``counters``.
+
+        All streams are as long as the longest: it is the number of operations that takes time.
+        """
+        blocks = -(-max(counts) // 4)
+        words = self._words(torch.cat(list(counters)), blocks).split(list(map(len, counters)))
+        return [kind[:, :count] for kind, count in zip(words, counts, strict=True)]
+
+    def _words(self, counters: Tensor, blocks: int) -> Tensor:
+        # NumPy counts before it computes, so a stream's first block is number 1.
+        c0 = torch.arange(1, 1 + blocks, device=counters.device).expand(len(counters), -1)
+        c1, c2, c3 = counters[:, :, None].expand(-1, -1, blocks).unbind(1)
+        even, odd = torch.stack([c0, c2]), torch.stack([c1, c3])
+        for key in self._keys:
+            upper, lower = self._upper_product(even), even * self._factor
+            even, odd = upper.flip(0) ^ odd ^ key, lower.flip(0)
+        words = torch.stack([even[0], odd[0], even[1], odd[1]], dim=2)
+        return words.flatten(1)
+
+    def _upper_product(self, x: Tensor) -> Tensor:
+        """Return the upper 64 of the 128 bits of each word times its factor."""
+        low, high = x & _LOW, _upper(x)
+        middle = torch.addcmul(_upper(low * self._factor_low), high, self._factor_low)
+        other = torch.addcmul(middle & _LOW, low, self._factor_high)
+        return torch.addcmul(_upper(middle) + _upper(other), high, self._factor_high)
+
+
+def _upper(word: Tensor) -> Tensor:
+    return (word >> 32) & _LOW
