@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -177,6 +178,29 @@ def test_describe_names_the_processor(tmp_path):
 def test_describe_names_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
     assert devices.describe(torch.device("cuda:0")) == "cuda: NVIDIA H100"
+
+
+@pytest.mark.parametrize(
+    ("device", "gibibytes", "limits"),
+    [
+        ("cuda:0", 20.0, [0.25]),
+        ("cuda:0", 100.0, [1.0]),  # more than there is
+        ("cuda:0", None, []),
+        ("cpu", 20.0, []),
+    ],
+)
+def test_memory_is_limited_as_a_share_of_the_gpus(monkeypatch, device, gibibytes, limits):
+    device, found = torch.device(device), []
+
+    def limit(fraction, of):
+        assert of == device
+        found.append(fraction)
+
+    gpu = SimpleNamespace(total_memory=80 * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda of: gpu)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limit)
+    devices.limit_memory(device, gibibytes)
+    assert found == limits
 
 
 def test_a_gpu_is_to_compute_float32_as_float32_and_a_cpu_is_left_alone(monkeypatch):

@@ -80,6 +80,19 @@ def compute_exactly(device: "torch.device") -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
+def limit_memory(device: "torch.device", gibibytes: float | None) -> None:
+    """Let this process's tensors take so much of a GPU's memory at most; None: all of it.
+
+    What CUDA and its libraries take for themselves comes on top.
+    """
+    import torch
+
+    if device.type == "cpu" or gibibytes is None:
+        return
+    whole = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, gibibytes * 2**30 / whole), device)
+
+
 def visible_gpus() -> list[str]:
     """Return the ids of the GPUs that this process may use; each fits ``CUDA_VISIBLE_DEVICES``.
 
