@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from benchmarks.gradients import Contender
 from maml import plain
+from maml.chunk import Chunk
 from maml.config import Experiment
 from maml.episodes import TaskSpace, gather
 from maml.measure import first_queries, measure_all
@@ -32,7 +33,7 @@ def contenders(
                 here.images,
                 space,
                 tasks=tasks,
-                chunk=chunk,
+                chunk=Chunk(chunk),
                 ways=settings.ways,
                 shots=settings.shots,
                 steps=settings.test_steps,
@@ -57,7 +58,7 @@ def _task(
 ) -> Parameters:
     """Return accuracy and loss of one task, float64 ``(query counts, steps + 1)``."""
     batch = gather(
-        here.images, space.tasks(np.array([number])), shots=settings.shots, dtype=here.dtype
+        here.images, space.tasks(torch.tensor([number])), shots=settings.shots, dtype=here.dtype
     )
     queries = [first_queries(batch, settings.ways, count) for count in settings.test_queries]
     phi, accuracy, loss = theta, [], []

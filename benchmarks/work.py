@@ -103,7 +103,7 @@ def sampling(case: Case) -> list[float]:
     for iteration in range(SAMPLED + 1):
         before = time.perf_counter()
         numbers, passes = training_batch(
-            iteration, settings.meta_batch_size, settings.training_tasks
+            torch.tensor(iteration), settings.meta_batch_size, settings.training_tasks
         )
         gather(here.images, space.tasks(numbers, passes), shots=settings.shots, dtype=torch.float32)
         taken.append(time.perf_counter() - before)

@@ -8,9 +8,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from maml.config import Classes, Dataset
+import torch
+
+from maml.config import Classes, Dataset, Job
 from maml.meta import MetaGradient
 from maml.provenance import file_digest
+from maml.session import Session
 
 ROOT = Path(__file__).parent.parent
 
@@ -46,6 +49,11 @@ def slightly_wrong(meta_gradient: Callable[..., MetaGradient]) -> Callable[..., 
         return result
 
     return wrong
+
+
+def without_data(job: Job) -> Session:
+    """Return as much of a session as a training's state needs."""
+    return Session(job=job, device=torch.device("cpu"), dtype=torch.float32, data=None, images=None)
 
 
 def record(raw: Path) -> Path:

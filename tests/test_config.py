@@ -189,7 +189,7 @@ def test_each_setting_belongs_to_one_stage():
     training, evaluation = set(job.training_settings()), set(job.evaluation_settings())
     assert evaluation == EVALUATION | runtime
     expected = set(Experiment.model_fields) - EVALUATION - SUMMARY | {"seed", "method"} | runtime
-    assert training == expected
+    assert training == expected | {"cuda_graphs"}
 
 
 @pytest.mark.parametrize(
@@ -209,6 +209,8 @@ def test_each_setting_belongs_to_one_stage():
         ("datasets/omniglot/source", "bundled", False, False),  # the same images
         ("runtime/device", "cpu", False, False),
         ("runtime/task_chunk", 7, True, True),
+        ("runtime/cuda_graphs", True, True, False),
+        ("runtime/gpu_memory_gib", 7.5, False, False),
         ("mirror", "elsewhere", False, False),
         ("run", "another", False, False),
     ],

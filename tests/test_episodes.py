@@ -6,9 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maml import episodes
 from maml.data.store import PreparedData
 from maml.episodes import TaskSpace, gather, training_batch
 from maml.errors import UserError
+from maml.philox import NumpyPhilox, TorchPhilox
 
 CLASSES, IMAGES, SIDE = 30, 12, 6
 
@@ -30,11 +32,18 @@ def made_up(name="made-up", channels=3):
     )
 
 
-def space(data, split="train", *, ways=5, shots=2, queries=3, rotations=True, seed=0):
+def space(data, split="train", *, ways=5, shots=2, queries=3, rotations=True, seed=0, device="cpu"):
     if split != "train":
         seed = None
     return TaskSpace(
-        data, split, ways=ways, shots=shots, queries=queries, rotations=rotations, seed=seed
+        data,
+        split,
+        ways=ways,
+        shots=shots,
+        queries=queries,
+        rotations=rotations,
+        seed=seed,
+        device=torch.device(device),
     )
 
 
@@ -48,30 +57,33 @@ def space(data, split="train", *, ways=5, shots=2, queries=3, rotations=True, se
 )
 def test_a_task_has_distinct_classes_and_disjoint_images(number, ways, shots, queries, split):
     data = made_up()
-    tasks = space(data, split, ways=ways, shots=shots, queries=queries).tasks(np.array([number]))
+    tasks = space(data, split, ways=ways, shots=shots, queries=queries).tasks(
+        torch.tensor([number])
+    )
     assert tasks.classes.shape == (1, ways)
-    assert len(set(tasks.classes[0])) == ways
-    assert set(tasks.classes[0]) <= set(data.classes(split))
+    classes = set(tasks.classes[0].tolist())
+    assert len(classes) == ways
+    assert classes <= set(data.classes(split))
     assert tasks.images.shape == (1, ways, shots + queries)
-    for images in tasks.images[0]:
+    for images in tasks.images[0].tolist():
         assert len(set(images)) == shots + queries  # so support and query share none
         assert 0 <= min(images) <= max(images) < IMAGES
-    assert set(tasks.rotations.ravel()) <= {0, 1, 2, 3}
+    assert set(tasks.rotations.flatten().tolist()) <= {0, 1, 2, 3}
 
 
 @settings(derandomize=True, deadline=None)
 @given(numbers=st.lists(st.integers(0, 1000), min_size=1, max_size=8), seed=st.integers(0, 5))
 def test_a_task_does_not_depend_on_those_around_it(numbers, seed):
     of_train = space(made_up(), seed=seed)
-    together = of_train.tasks(np.array(numbers))
+    together = of_train.tasks(torch.tensor(numbers))
     for row, number in enumerate(numbers):
-        alone = of_train.tasks(np.array([number]))
+        alone = of_train.tasks(torch.tensor([number]))
         for part in ("classes", "images", "rotations"):
             assert np.array_equal(getattr(together, part)[row], getattr(alone, part)[0])
 
 
 def test_fewer_queries_are_the_first_of_more(data):
-    numbers = np.arange(20)
+    numbers = torch.arange(20)
     few, many = (space(data, queries=queries).tasks(numbers) for queries in (1, 9))
     assert np.array_equal(few.images, many.images[:, :, :3])
     assert np.array_equal(few.classes, many.classes)
@@ -79,7 +91,7 @@ def test_fewer_queries_are_the_first_of_more(data):
 
 
 def test_seeds_change_training_tasks(data):
-    numbers = np.arange(20)
+    numbers = torch.arange(20)
     one, other = (space(data, seed=seed).tasks(numbers) for seed in (0, 1))
     assert not np.array_equal(one.classes, other.classes)
     assert not np.array_equal(one.images, other.images)
@@ -89,7 +101,7 @@ def test_seeds_change_training_tasks(data):
 
 
 def test_a_pass_draws_rotations_anew_and_nothing_else(data):
-    numbers = np.arange(50)
+    numbers = torch.arange(50)
     first, second = (space(data).tasks(numbers, of_pass) for of_pass in (0, 1))
     assert np.array_equal(first.classes, second.classes)
     assert np.array_equal(first.images, second.images)
@@ -97,11 +109,11 @@ def test_a_pass_draws_rotations_anew_and_nothing_else(data):
     mixed = space(data).tasks(numbers, numbers % 2)
     assert np.array_equal(mixed.rotations[1::2], second.rotations[1::2])
     assert np.array_equal(mixed.rotations[::2], first.rotations[::2])
-    assert not space(data, rotations=False).tasks(numbers).rotations.any()
+    assert space(data, rotations=False).tasks(numbers).rotations is None
 
 
 def test_choices_are_uniform(data):
-    tasks = space(data).tasks(np.arange(4000))
+    tasks = space(data).tasks(torch.arange(4000))
     for values, kinds in (
         (tasks.classes, CLASSES // 3),
         (tasks.images, IMAGES),
@@ -111,7 +123,7 @@ def test_choices_are_uniform(data):
     ):
         _, counts = np.unique(values, return_counts=True)
         assert len(counts) == kinds
-        expected = values.size / kinds
+        expected = values.numel() / kinds
         chi_square = ((counts - expected) ** 2 / expected).sum()
         assert chi_square < 5 * kinds
 
@@ -119,34 +131,46 @@ def test_choices_are_uniform(data):
 def test_tasks_are_the_same_on_every_platform(data):
     digest = hashlib.sha256()
     for split in ("train", "test"):
-        tasks = space(data, split).tasks(np.arange(100), np.arange(100) // 50)
+        tasks = space(data, split).tasks(torch.arange(100), torch.arange(100) // 50)
         for part in (tasks.classes, tasks.images, tasks.rotations):
-            digest.update(part.astype("<i8").tobytes())
+            digest.update(part.numpy().astype("<i8").tobytes())
     assert digest.hexdigest() == (
         "b56cfb653c220258183b772076c066072fce594e8561645c0f95110a33c351ea"
     )
 
 
+def test_a_device_chooses_the_same_tasks_itself(data, device, monkeypatch):
+    monkeypatch.setattr(episodes, "NumpyPhilox", TorchPhilox)  # also where it is the CPU
+    numbers, passes = torch.arange(200), torch.arange(200) // 50
+    for split in ("train", "test"):
+        chosen = space(data, split, device=device).tasks(numbers.to(device), passes.to(device))
+        with monkeypatch.context() as patch:
+            patch.setattr(episodes, "NumpyPhilox", NumpyPhilox)
+            expected = space(data, split).tasks(numbers, passes)
+        for part in ("classes", "images", "rotations"):
+            assert torch.equal(getattr(chosen, part).cpu(), getattr(expected, part))
+
+
 def test_training_tasks_are_cycled():
-    numbers, passes = training_batch(0, 4, 10)
+    numbers, passes = training_batch(torch.tensor(0), 4, 10)
     assert (numbers.tolist(), passes.tolist()) == ([0, 1, 2, 3], [0, 0, 0, 0])
-    numbers, passes = training_batch(2, 4, 10)
+    numbers, passes = training_batch(torch.tensor(2), 4, 10)
     assert (numbers.tolist(), passes.tolist()) == ([8, 9, 0, 1], [0, 0, 1, 1])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_gather_equals_a_loop(channels):
     data = made_up(channels=channels)
-    tasks = space(data).tasks(np.arange(4))
+    tasks = space(data).tasks(torch.arange(4))
     batch = gather(torch.from_numpy(data.images), tasks, shots=2, dtype=torch.float64)
     assert batch.support_images.shape == (4, 10, channels, SIDE, SIDE)
     assert batch.query_images.shape == (4, 15, channels, SIDE, SIDE)
     for task in range(4):
         support, query = [], []
         for way in range(5):
-            for position, image in enumerate(tasks.images[task, way]):
+            for position, image in enumerate(tasks.images[task, way].tolist()):
                 pixels = data.images[tasks.classes[task, way], image]
-                turned = np.rot90(pixels, tasks.rotations[task, way]).transpose(2, 0, 1) / 255
+                turned = np.rot90(pixels, int(tasks.rotations[task, way])).transpose(2, 0, 1) / 255
                 (support if position < 2 else query).append((turned, way))
         for images, labels, expected in (
             (batch.support_images, batch.support_labels, support),

@@ -2,7 +2,6 @@ import json
 import shutil
 from contextlib import chdir
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -60,9 +59,10 @@ def test_every_number_equals_a_loop_over_tasks(evaluated):
             queries=queries,
             rotations=settings.rotations,
             seed=None,
+            device=torch.device("cpu"),
         )
         images = torch.from_numpy(data.images)
-        batch = gather(images, space.tasks(np.arange(6)), shots=1, dtype=torch.float64)
+        batch = gather(images, space.tasks(torch.arange(6)), shots=1, dtype=torch.float64)
         for task in (0, 5):
             for step in (0, 1, 10):
                 phi = plain.adapted(
@@ -92,6 +92,7 @@ def test_says_what_the_numbers_come_from(evaluated):
         assert origin["weights"][name] == file_digest(out / f"{name}.safetensors")
     assert origin["versions"]["torch"] == torch.__version__
     assert origin["device"].startswith("cpu")
+    assert 1 <= origin["tasks_at_once"] <= job.settings.test_tasks
     assert origin["settings"]["inner_step_size"] == job.settings.inner_step_size
 
 

@@ -1,6 +1,11 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
 import torch
 
-from maml.session import MOST_TASKS, Session
+from maml.errors import UserError
+from maml.session import MOST_TASKS, Session, device_images
 
 
 def session(paper, experiment, device="cpu", chunk=None):
@@ -21,6 +26,16 @@ def test_a_cpu_computes_as_many_tasks_at_once_as_its_cache_holds(paper):
 
 def test_an_accelerator_computes_many_tasks_at_once(paper):
     assert session(paper, "miniimagenet-5way-1shot", "cuda").tasks_at_once(15) == MOST_TASKS
+
+
+def test_images_that_do_not_fit_a_gpu_end_in_one_line(monkeypatch):
+    def refuse(images, device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.Tensor, "to", refuse)
+    data = SimpleNamespace(images=np.zeros((7, 2**10, 2**10, 64), dtype=np.uint8))
+    with pytest.raises(UserError, match=r"suffice for the 0\.4 GiB of images; lower"):
+        device_images(data, torch.device("cuda"))
 
 
 def test_the_configuration_takes_precedence(paper):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from maml import paths, weights
+from maml import iteration, paths, weights
 from maml import train as module
 from maml.data.download import download
 from maml.data.prepare import prepare
@@ -51,7 +51,7 @@ def at_iteration(monkeypatch):
     Returns a dictionary, iteration → what to do, with the count so far under "count".
     """
     plan = {"count": 0}
-    original = module.meta_gradient
+    original = iteration.meta_gradient
 
     def watched(*arguments, **named):
         plan["count"] += 1
@@ -59,7 +59,7 @@ def at_iteration(monkeypatch):
         plan.get(plan["count"], lambda result: None)(result)
         return result
 
-    monkeypatch.setattr(module, "meta_gradient", watched)
+    monkeypatch.setattr(iteration, "meta_gradient", watched)
     return plan
 
 
@@ -334,6 +334,34 @@ def test_what_is_not_finite_ends_as_a_declared_outcome(
     text = (tmp_path / "out" / "evaluation.csv").read_text()
     assert json.loads(text.splitlines()[0][2:])["outcome"] == record["outcome"]
     assert len(pd.read_csv(tmp_path / "out" / "evaluation.csv", comment="#")) == 0
+
+
+def test_where_memory_is_short_fewer_tasks_are_computed_at_once(
+    job, data, tmp_path, monkeypatch, capsys
+):
+    original, most = iteration.meta_gradient, [2]
+
+    def bounded(*arguments, chunk, **named):
+        if chunk > most[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(*arguments, chunk=chunk, **named)
+
+    monkeypatch.setattr(iteration, "meta_gradient", bounded)
+    job = changed(job, "settings", meta_batch_size=4)
+    train(job, data, tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["tasks_at_once"]["training"] == 2
+    said = capsys.readouterr().err
+    assert said.count("memory does not suffice for 4 tasks at once; goes on with 2\n") == 1
+    other = changed(job, "runtime", task_chunk=2)
+    train(other, data, tmp_path / "small")
+    one, two = (weights.load(tmp_path / name / OUTPUTS[1]).theta for name in ("out", "small"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    shutil.rmtree(paths.CHECKPOINTS)
+    most[0] = 0
+    with pytest.raises(UserError, match="the GPU's memory does not suffice for one task"):
+        train(job, data, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_without_validation_classes_the_last_weights_are_the_best(job, data, tmp_path):

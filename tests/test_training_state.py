@@ -1,5 +1,6 @@
 import pytest
 import torch
+from helpers import without_data
 
 from maml.training_state import State
 
@@ -7,19 +8,9 @@ from maml.training_state import State
 @pytest.fixture
 def state(drawn):
     def make(network="omniglot-5way-1shot"):
-        here = _Here(drawn(network, "maml", 0))
-        return State(here)
+        return State(without_data(drawn(network, "maml", 0)))
 
     return make
-
-
-class _Here:
-    """As much of a session as the state needs."""
-
-    device, dtype = torch.device("cpu"), torch.float32
-
-    def __init__(self, job):
-        self.job = job
 
 
 def test_of_another_network_is_refused(state):
@@ -47,6 +38,25 @@ def test_nothing_is_saved_while_weights_are_not_finite(state):
     assert one.saved() is not None
     one.theta["head.bias"].fill_(torch.nan)
     assert one.saved() is None
+
+
+@pytest.mark.parametrize("tasks", [0, 1.5, None])
+def test_a_number_of_tasks_that_cannot_be_is_refused(state, tasks):
+    saved = state().saved()
+    saved["tasks_at_once"]["training"] = tasks
+    with pytest.raises(ValueError, match="its numbers are not those of a training"):
+        state().restore(saved)
+
+
+def test_no_more_tasks_are_computed_at_once_than_a_run_begins_with(state):
+    saved, one = state().saved(), state()
+    at_once = {stage: chunk.tasks for stage, chunk in one.chunks.items()}
+    saved["tasks_at_once"] = {stage: 10**30 for stage in at_once}
+    one.restore(saved)
+    assert {stage: chunk.tasks for stage, chunk in one.chunks.items()} == at_once
+    saved["tasks_at_once"] = {stage: 1 for stage in at_once}
+    one.restore(saved)
+    assert {chunk.tasks for chunk in one.chunks.values()} == {1}
 
 
 def test_time_goes_on_where_it_was_saved(state, monkeypatch):

@@ -222,7 +222,19 @@ class Runtime(Strict):
     )
     task_chunk: Count | None = Field(
         description="Tasks to compute at the same time, in training and evaluation; bounds the "
-        "memory. null: on a CPU as many as its cache holds, and at most 32."
+        "memory. null: on a CPU as many as its cache holds, and at most 32. Halved where a GPU's "
+        "memory does not suffice."
+    )
+    cuda_graphs: bool = Field(
+        default=False,
+        description="true: a training on a GPU launches a meta-iteration as one CUDA graph. It was "
+        "never run on a GPU: see that `pytest -m cuda` passes on yours first.",
+    )
+    gpu_memory_gib: float | None = Field(
+        default=None,
+        gt=0,
+        description="GiB of a GPU's memory that the tensors of one job may take; what CUDA itself "
+        "takes comes on top. null: no limit.",
     )
 
 
@@ -343,6 +355,7 @@ class Job(Strict):
                 "dataset": self.dataset.model_dump(exclude={"source"}),
                 "network": self.network.model_dump(),
                 "method": self.gradient.model_dump(exclude={"label", "paper_row"}),
+                "cuda_graphs": self.runtime.cuda_graphs,
             }
         return chosen | self.runtime.model_dump(include={"precision", "threads", "task_chunk"})
 

@@ -3,7 +3,8 @@
 Tasks are addressed, not drawn in sequence: each has its own stream of a counter-based generator
 (Philox, Salmon et al. 2011), so that resuming needs no generator state, a task does not depend on
 the meta-batch around it, and every method and machine sees the same ones. The order of random
-64-bit words, an integer comparison, decides every choice.
+64-bit words, an integer comparison, decides every choice. It all happens on the device that
+computes with the tasks, which does not wait for the host.
 """
 
 import hashlib
@@ -16,24 +17,28 @@ from torch import Tensor
 
 from maml.data.store import PreparedData
 from maml.errors import UserError
+from maml.philox import NumpyPhilox, TorchPhilox
 
 _CHOICE, _ROTATION = 0, 1  # which of a task's streams
+
+_TOP_BIT = -(2**63)  # flipped, it gives signed words the order of unsigned ones
 
 
 @dataclass(frozen=True)
 class Tasks:
-    """The addresses of a batch of tasks.
+    """The addresses of a batch of tasks, on a device.
 
     Attributes:
         classes: int64 ``(tasks, ways)``, indices of the data set's classes; the label is the
             position.
         images: int64 ``(tasks, ways, shots + queries)``, indices within each class, support first.
-        rotations: int64 ``(tasks, ways)``, counter-clockwise quarter turns.
+        rotations: int64 ``(tasks, ways)``, counter-clockwise quarter turns; None where no image is
+            turned.
     """
 
-    classes: np.ndarray
-    images: np.ndarray
-    rotations: np.ndarray
+    classes: Tensor
+    images: Tensor
+    rotations: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class TaskSpace:
         queries: query images of a class. A task with fewer queries has the first of these.
         rotations: whether each class of each task is turned by a random number of quarter turns.
         seed: of training tasks; None for validation and test tasks, which all seeds share.
+        device: where tasks are chosen.
 
     Raises:
         UserError: the split has too few classes, or a class too few images.
@@ -84,8 +90,9 @@ class TaskSpace:
         queries: int,
         rotations: bool,
         seed: int | None,
+        device: torch.device,
     ) -> None:
-        self._classes = data.classes(split)
+        self._classes = torch.from_numpy(data.classes(split)).to(device)
         self._images_per_class = data.images.shape[1]
         self._ways, self._drawn, self._rotations = ways, shots + queries, rotations
         if ways > len(self._classes):
@@ -99,47 +106,58 @@ class TaskSpace:
                 f"images of a class of {data.name}"
             )
         address = f"{data.name}/{split}/{ways}-way/{shots}-shot/seed-{seed}"
-        self._key = np.frombuffer(hashlib.sha256(address.encode()).digest()[:16], dtype="<u8")
+        key = np.frombuffer(hashlib.sha256(address.encode()).digest()[:16], dtype="<u8")
+        philox = NumpyPhilox if device.type == "cpu" else TorchPhilox
+        self._philox = philox(key, device)
 
-    def tasks(self, numbers: np.ndarray, passes: np.ndarray | int = 0) -> Tasks:
+    def tasks(self, numbers: Tensor, passes: Tensor | int = 0) -> Tasks:
         """Return the tasks with these numbers.
 
         Args:
-            numbers: int ``(tasks,)``, from 0.
-            passes: which pass over the tasks, int or ``(tasks,)``; rotations are drawn anew in
-                each, classes and images are not.
+            numbers: int64 ``(tasks,)``, from 0, on the device.
+            passes: which pass over the tasks, one for all or ``(tasks,)``; rotations are drawn anew
+                in each, classes and images are not.
         """
-        count, images = len(self._classes), self._images_per_class
-        words = np.stack(
-            [self._words(_CHOICE, number, 0, count + self._ways * images) for number in numbers]
-        )
-        order = _first(words[:, :count], self._ways)
-        within = words[:, count:].reshape(len(numbers), self._ways, images)
-        chosen = within.argsort(axis=2, kind="stable")[:, :, : self._drawn]
-        rotations = np.zeros((len(numbers), self._ways), dtype=np.int64)
+        classes, ways, images = len(self._classes), self._ways, self._images_per_class
+        streams = [_stream(_CHOICE, numbers, 0)]
+        counts = [classes + ways * images]
         if self._rotations:
-            for row, (number, of_pass) in enumerate(np.broadcast(numbers, passes)):
-                turns = self._words(_ROTATION, number, of_pass, self._ways) >> np.uint64(62)
-                rotations[row] = turns.astype(np.int64)
-        return Tasks(self._classes[order], chosen.astype(np.int64), rotations)
+            streams.append(_stream(_ROTATION, numbers, passes))
+            counts.append(ways)
+        choice, *turns = self._philox.words(streams, counts)
+        within = choice[:, classes:].unflatten(1, (ways, images))
+        return Tasks(
+            self._classes[_least(choice[:, :classes], ways)],
+            _least(within, self._drawn),
+            turns[0] >> 62 & 3 if turns else None,
+        )
 
-    def _words(self, stream: int, number: int, of_pass: int, count: int) -> np.ndarray:
-        """Return random words, uint64 ``(count,)``."""
-        counter = np.array([0, number, of_pass, stream], dtype=np.uint64)
-        return np.random.Philox(key=self._key, counter=counter).random_raw(count)
+
+def _stream(kind: int, numbers: Tensor, passes: Tensor | int) -> Tensor:
+    """Return the counter of each task's stream of one kind, int64 ``(tasks, 3)``."""
+    passes, kinds = torch.zeros_like(numbers) + passes, torch.full_like(numbers, kind)
+    return torch.stack([numbers, passes, kinds], dim=1)
+
+
+def _least(words: Tensor, count: int) -> Tensor:
+    """Return the places of the ``count`` smallest words of each row, in their order."""
+    return (words ^ _TOP_BIT).topk(count, largest=False, sorted=True).indices
 
 
 def training_batch(
-    iteration: int, batch_size: int, training_tasks: int
-) -> tuple[np.ndarray, np.ndarray]:
+    iteration: Tensor, batch_size: int, training_tasks: int
+) -> tuple[Tensor, Tensor]:
     """Return the task numbers and passes of a meta-iteration, int64 ``(batch_size,)`` each.
 
     The training tasks are cycled, as the authors cycle the tasks that they drew beforehand.
+
+    Args:
+        iteration: from 0, int64, a scalar on the device.
+        batch_size: tasks of a meta-iteration.
+        training_tasks: distinct ones.
     """
-    passes, numbers = np.divmod(
-        np.arange(iteration * batch_size, (iteration + 1) * batch_size), training_tasks
-    )
-    return numbers, passes
+    drawn = iteration * batch_size + torch.arange(batch_size, device=iteration.device)
+    return drawn % training_tasks, drawn // training_tasks
 
 
 def gather(images: Tensor, tasks: Tasks, *, shots: int, dtype: torch.dtype) -> Batch:
@@ -147,17 +165,15 @@ def gather(images: Tensor, tasks: Tasks, *, shots: int, dtype: torch.dtype) -> B
 
     Args:
         images: uint8 ``(classes, images, height, width, channels)`` on any device.
-        tasks: which of them.
+        tasks: which of them, on the same device.
         shots: how many of each class are support.
         dtype: of the result's images.
     """
-    device = images.device
-    classes = torch.from_numpy(tasks.classes).to(device)[:, :, None]
-    chosen = images[classes, torch.from_numpy(tasks.images).to(device)]
-    if tasks.rotations.any():
-        chosen = _rotate(chosen, torch.from_numpy(tasks.rotations).to(device))
+    chosen = images[tasks.classes[:, :, None], tasks.images]
+    if tasks.rotations is not None:
+        chosen = _rotate(chosen, tasks.rotations)
     chosen = chosen.permute(0, 1, 2, 5, 3, 4).to(dtype) / 255
-    labels = torch.arange(chosen.shape[1], device=device)[None, :, None]
+    labels = torch.arange(chosen.shape[1], device=images.device)[None, :, None]
     labels = labels.expand(chosen.shape[:3])
     return Batch(
         support_images=chosen[:, :, :shots].flatten(1, 2),
@@ -172,10 +188,3 @@ def _rotate(chosen: Tensor, turns: Tensor) -> Tensor:
     tasks, ways = (torch.arange(size, device=chosen.device) for size in chosen.shape[:2])
     turned = torch.stack([chosen.rot90(quarter, (3, 4)) for quarter in range(4)])
     return turned[turns, tasks[:, None], ways]
-
-
-def _first(words: np.ndarray, count: int) -> np.ndarray:
-    """Return the places of the ``count`` smallest words of each row, in their order."""
-    least = np.sort(words.argpartition(count - 1, axis=1)[:, :count], axis=1)
-    order = np.take_along_axis(words, least, axis=1).argsort(axis=1, kind="stable")
-    return np.take_along_axis(least, order, axis=1)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from maml import checkpoint, devices, locks, provenance, weights
+from maml.chunk import Chunk
 from maml.codedigest import code_digest
 from maml.config import Job, Runtime
 from maml.errors import UserError
@@ -44,10 +45,11 @@ def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
         Progress(job, "evaluating", rounds, unit="tasks") as progress,
     ):
         tables = []
+        chunk = here.chunk(max(job.settings.test_queries), job.settings.test_tasks, progress.say)
         if training["outcome"] == "finished":
             for before, name in enumerate(CHECKPOINTS):
                 done = 0
-                for measured in evaluate_weights(here, trained[name]):
+                for measured in evaluate_weights(here, trained[name], chunk):
                     tables.append(_rows(name, measured, done, job))
                     done += measured.accuracy.shape[1]
                     progress.update(
@@ -68,6 +70,7 @@ def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
             "code": code_digest("maml.evaluate"),
             "device": devices.describe(here.device),
             "versions": provenance.versions(),
+            "tasks_at_once": chunk.tasks,
             "settings": {**job.training_settings(), **job.evaluation_settings()},
         }
         _write(folder / "evaluation.csv", origin, tables)
@@ -103,7 +106,7 @@ def _training(path: Path) -> dict[str, Any]:
     return training
 
 
-def evaluate_weights(here: Session, trained: weights.Trained) -> Iterator[Measured]:
+def evaluate_weights(here: Session, trained: weights.Trained, chunk: Chunk) -> Iterator[Measured]:
     """Measure all test tasks, some at a time."""
     settings = here.job.settings
     theta = {name: value.to(here.device, here.dtype) for name, value in trained.theta.items()}
@@ -113,7 +116,7 @@ def evaluate_weights(here: Session, trained: weights.Trained) -> Iterator[Measur
         here.images,
         here.space("test", max(settings.test_queries)),
         tasks=settings.test_tasks,
-        chunk=here.tasks_at_once(max(settings.test_queries)),
+        chunk=chunk,
         ways=settings.ways,
         shots=settings.shots,
         steps=settings.test_steps,

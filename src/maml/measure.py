@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from maml.adaptation import Loss, inner_step, replicate
+from maml.chunk import Chunk
 from maml.config import Network
 from maml.episodes import Batch, TaskSpace, gather
 from maml.layers import Parameters
@@ -71,24 +72,34 @@ def measure_all(
     space: TaskSpace,
     *,
     tasks: int,
-    chunk: int,
+    chunk: Chunk,
     ways: int,
     shots: int,
     steps: int,
     step_size: float,
     query_counts: Sequence[int],
 ) -> Iterator[Measured]:
-    """Measure tasks 0 to ``tasks`` − 1 of a split, ``chunk`` at a time."""
+    """Measure tasks 0 to ``tasks`` − 1 of a split, ``chunk`` of them at a time.
+
+    Raises:
+        UserError: the memory does not suffice for one task.
+    """
     dtype = next(iter(theta.values())).dtype
-    for start in range(0, tasks, chunk):
-        numbers = np.arange(start, min(start + chunk, tasks))
-        batch = gather(images, space.tasks(numbers), shots=shots, dtype=dtype)
-        yield measure(
+    done = 0
+
+    def next_tasks(size: int) -> Measured:
+        numbers = torch.arange(done, min(done + size, tasks), device=images.device)
+        return measure(
             network,
             theta,
-            batch,
+            gather(images, space.tasks(numbers), shots=shots, dtype=dtype),
             ways=ways,
             steps=steps,
             step_size=step_size,
             query_counts=query_counts,
         )
+
+    while done < tasks:
+        measured = chunk.fit(next_tasks)
+        yield measured
+        done += measured.accuracy.shape[1]

@@ -37,8 +37,9 @@ def draw_tasks(experiment: Experiment, data_folder: Path, out: Path) -> None:
         queries=queries,
         rotations=experiment.rotations,
         seed=0,
+        device=torch.device("cpu"),
     )
-    tasks = space.tasks(np.arange(TASKS))
+    tasks = space.tasks(torch.arange(TASKS))
     rows = min(experiment.ways, MOST_WAYS)
     columns = experiment.shots + queries
     figure = Figure(figsize=(1.1 * columns + 2.6, TASKS * (rows + 0.7) + 0.6), layout="constrained")

@@ -1,6 +1,6 @@
 """What training and evaluation both start from: a device, the data on it, and the network."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from maml import devices
 from maml.allocator import keep_freed_memory
+from maml.chunk import Chunk, short_of_memory
 from maml.config import Job
 from maml.data import store
 from maml.episodes import TaskSpace
@@ -54,6 +55,17 @@ class Session:
         values = images * largest_layer(self.job.network, self.job.dataset.image_size)
         return max(1, min(MOST_TASKS, CACHE_BYTES // (values * self.dtype.itemsize)))
 
+    def chunk(
+        self, queries: int, tasks: int, say: Callable[[str], None] = lambda line: None
+    ) -> Chunk:
+        """Return as many of so many tasks; ``say`` is told where memory does not suffice."""
+        return Chunk(min(self.tasks_at_once(queries), tasks), say)
+
+    @property
+    def uses_graphs(self) -> bool:
+        """Whether a meta-iteration is launched as a CUDA graph."""
+        return self.device.type == "cuda" and self.job.runtime.cuda_graphs
+
     def space(self, split: str, queries: int) -> TaskSpace:
         """Return the tasks of a split; only those for training depend on the seed."""
         settings = self.job.settings
@@ -65,6 +77,7 @@ class Session:
             queries=queries,
             rotations=settings.rotations,
             seed=self.job.seed if split == "train" else None,
+            device=self.device,
         )
 
 
@@ -77,6 +90,7 @@ def session(job: Job, folder: Path) -> Iterator[Session]:
     _check(data, job, folder)
     with devices.taken(job.runtime) as device:
         devices.compute_exactly(device)
+        devices.limit_memory(device, job.runtime.gpu_memory_gib)
         yield Session(
             job=job,
             device=device,
@@ -100,6 +114,13 @@ def _check(data: store.PreparedData, job: Job, folder: Path) -> None:
 
 
 def device_images(data: store.PreparedData, device: torch.device) -> Tensor:
-    """Return the images as a tensor; on a CPU it shares the file's pages with other jobs."""
+    """Return the images as a tensor; on a CPU it shares the file's pages with other jobs.
+
+    Raises:
+        UserError: a GPU's memory does not suffice for them.
+    """
     images = torch.from_numpy(data.images)
-    return images.to(device) if device.type != "cpu" else images
+    try:
+        return images.to(device) if device.type != "cpu" else images
+    except torch.OutOfMemoryError as error:
+        raise short_of_memory(f"the {images.nbytes / 2**30:.1f} GiB of images") from error

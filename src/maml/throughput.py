@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -22,12 +22,11 @@ from maml.allocator import keep_freed_memory
 from maml.codedigest import code_digest
 from maml.config import Job
 from maml.data.store import PreparedData
-from maml.episodes import gather, training_batch
 from maml.errors import UserError
 from maml.files import atomic_file
+from maml.iteration import MetaIteration
 from maml.layers import Parameters
 from maml.measure import measure_all
-from maml.meta import meta_gradient
 from maml.networks import initialise
 from maml.optimizer import MetaOptimizer
 from maml.session import Session
@@ -103,7 +102,9 @@ def _remembered(
             "settings": job.settings.model_dump(include=WORK),
             "dataset": job.dataset.model_dump(exclude={"source", "split_seed"}),
             "network": job.network.model_dump(),
-            "runtime": job.runtime.model_dump(include={"precision", "threads", "task_chunk"}),
+            "runtime": job.runtime.model_dump(
+                include={"precision", "threads", "task_chunk", "cuda_graphs", "gpu_memory_gib"}
+            ),
             **also,
         }
     )
@@ -111,6 +112,7 @@ def _remembered(
     if key not in known:
         say(" ".join([job.experiment, *([job.method] if also else []), what]))
         keep_freed_memory()
+        devices.limit_memory(device, job.runtime.gpu_memory_gib)
         torch.set_num_threads(job.runtime.threads)
         known = _read_cache() | {key: measure(_random_session(job, device))}
         # A measurement that cannot be remembered is as good.
@@ -133,35 +135,30 @@ def _read_cache() -> dict[str, Any]:
 
 
 def _measure_iteration(here: Session) -> float:
-    job, settings = here.job, here.job.settings
-    theta, tasks = _start(here), here.space("train", settings.train_queries)
-    optimizer = MetaOptimizer(theta, settings)
-
-    def iterate(size: int) -> None:
-        numbers, passes = training_batch(0, size, settings.training_tasks)
-        batch = gather(
-            here.images, tasks.tasks(numbers, passes), shots=settings.shots, dtype=here.dtype
-        )
-        chunk = here.tasks_at_once(settings.train_queries)
-        result = meta_gradient(job.network, job.gradient, settings, theta, batch, chunk=chunk)
-        optimizer.step(result.gradient)
-        result.loss.item()  # waits for the device
-
+    settings = here.job.settings
     size = settings.meta_batch_size
     if here.device.type == "cpu":
-        one = _seconds(lambda: iterate(1), 0.0, 1)
+        one = _seconds(_iteration(here, 1), 0.0, 1)
         size = min(size, max(1, int(CPU_ITERATION_SECONDS / one)))
-    seconds = _seconds(lambda: iterate(size), ITERATION_SECONDS, settings.iterations)
+    seconds = _seconds(_iteration(here, size), ITERATION_SECONDS, settings.iterations)
     return seconds * settings.meta_batch_size / size
+
+
+def _iteration(here: Session, tasks: int) -> Callable[[], None]:
+    """Return a meta-iteration of so many tasks, which waits for the device."""
+    settings = here.job.settings.model_copy(update={"meta_batch_size": tasks})
+    here = replace(here, job=here.job.model_copy(update={"settings": settings}))
+    theta = _start(here)
+    chunk = here.chunk(settings.train_queries, tasks)
+    iterate = MetaIteration(here, theta, MetaOptimizer(theta, settings), chunk)
+    return lambda: iterate().tolist()
 
 
 def _measure_tasks(here: Session) -> tuple[float, float]:
     settings, theta = here.job.settings, _start(here)
-    chunk = min(
-        here.tasks_at_once(max(settings.test_queries)),
-        settings.test_tasks,
-        CPU_CHUNK if here.device.type == "cpu" else settings.test_tasks,
-    )
+    most = min(CPU_CHUNK, settings.test_tasks) if here.device.type == "cpu" else settings.test_tasks
+    chunk = here.chunk(max(settings.test_queries), most)
+    tasks = chunk.tasks
 
     def adapt(steps: int, query_counts: list[int]) -> float:
         def work() -> None:
@@ -170,7 +167,7 @@ def _measure_tasks(here: Session) -> tuple[float, float]:
                 theta,
                 here.images,
                 here.space("test", max(query_counts)),
-                tasks=chunk,
+                tasks=tasks,
                 chunk=chunk,
                 ways=settings.ways,
                 shots=settings.shots,
@@ -180,7 +177,7 @@ def _measure_tasks(here: Session) -> tuple[float, float]:
             ):
                 pass
 
-        return _seconds(work, TASK_SECONDS, settings.test_tasks // chunk) / chunk
+        return _seconds(work, TASK_SECONDS, settings.test_tasks // tasks) / tasks
 
     # A task of S steps is S times a step and S + 1 times the query images. Short timings give the
     # parts; timing whole evaluations would take minutes on a CPU.

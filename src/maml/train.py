@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from maml import devices, locks, provenance, weights
 from maml.checkpoint import Checkpoint
 from maml.codedigest import code_digest
 from maml.config import Job
-from maml.episodes import gather, training_batch
+from maml.episodes import training_batch
 from maml.files import atomic_file, remove_unfinished
+from maml.iteration import MetaIteration
 from maml.measure import measure_all
-from maml.meta import meta_gradient
 from maml.progress import Progress
 from maml.session import Session, session
 from maml.stopping import Stop
@@ -53,7 +54,7 @@ def train(job: Job, data_folder: Path, out: Path) -> None:
         with locks.held(checkpoint.path):
             for path in (checkpoint.path, *(out / name for name in OUTPUTS)):
                 remove_unfinished(path)
-            state = State(here)
+            state = State(here, progress.say)
             _resume(here, state, checkpoint, progress)
             with Stop() as stop:
                 try:
@@ -92,26 +93,10 @@ def _run(
     here: Session, state: State, checkpoint: Checkpoint, progress: Progress, stop: Stop
 ) -> None:
     """Iterate from where ``state`` stands to the end, or to a loss that is not finite."""
-    settings = here.job.settings
-    tasks = here.space("train", settings.train_queries)
+    iterate = MetaIteration(here, state.theta, state.optimizer, state.chunks["training"])
     while not state.finished:
         if not state.row_is_due:  # it is, if a validation was interrupted
-            numbers, passes = training_batch(
-                state.iteration, settings.meta_batch_size, settings.training_tasks
-            )
-            batch = gather(
-                here.images, tasks.tasks(numbers, passes), shots=settings.shots, dtype=here.dtype
-            )
-            result = meta_gradient(
-                here.job.network,
-                here.job.gradient,
-                settings,
-                state.theta,
-                batch,
-                chunk=here.tasks_at_once(settings.train_queries),
-            )
-            state.optimizer.step(result.gradient)
-            state.count(result)
+            state.count(iterate())
 
         saves = checkpoint.due(state.iteration)
         if saves or state.row_is_due or state.iteration % REPORT_EVERY == 0:
@@ -152,7 +137,7 @@ def _validate(here: Session, state: State) -> dict[str, float]:
                 here.images,
                 here.space("val", settings.train_queries),
                 tasks=settings.validation_tasks,
-                chunk=here.tasks_at_once(settings.train_queries),
+                chunk=state.chunks["validation"],
                 ways=settings.ways,
                 shots=settings.shots,
                 steps=settings.inner_steps,
@@ -168,7 +153,9 @@ def _validate(here: Session, state: State) -> dict[str, float]:
 def _wrong(job: Job, state: State) -> dict[str, Any]:
     """Return what is not finite, in which iteration, and which training tasks it saw."""
     numbers, passes = training_batch(
-        state.wrong.iteration - 1, job.settings.meta_batch_size, job.settings.training_tasks
+        torch.tensor(state.wrong.iteration - 1),
+        job.settings.meta_batch_size,
+        job.settings.training_tasks,
     )
     return {**vars(state.wrong), "tasks": numbers.tolist(), "passes": passes.tolist()}
 
@@ -213,6 +200,7 @@ def _place(here: Session, state: State, origin: dict[str, Any], out: Path) -> No
         "seconds": state.seconds,
         "seconds_per_iteration": (state.seconds - state.validation_seconds) / iterations,
         **origin,
+        "tasks_at_once": {stage: chunk.tasks for stage, chunk in state.chunks.items()},
         "settings": here.job.training_settings(),
     }
     if state.wrong:

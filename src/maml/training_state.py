@@ -1,6 +1,7 @@
 """Everything that changes while training, and so everything that a checkpoint holds."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,6 @@ from torch import Tensor
 
 from maml import weights
 from maml.layers import Parameters
-from maml.meta import MetaGradient
 from maml.networks import initialise
 from maml.optimizer import MetaOptimizer
 from maml.session import Session
@@ -45,12 +45,15 @@ class State:
             ``(iterations, 2)``; each of them, as sums would depend on when they were taken.
         wrong: what is not finite, if anything.
         validation_seconds: of all seconds, those in validation.
+        chunks: ``training`` and ``validation`` → how many tasks are computed at once. The last
+            digits depend on it, so it stays what it became where memory was short.
     """
 
-    def __init__(self, here: Session) -> None:
-        job = here.job
+    def __init__(self, here: Session, say: Callable[[str], None] = lambda line: None) -> None:
+        """Start a training; ``say`` is told where memory is short."""
+        job, settings = here.job, here.job.settings
         start = initialise(job.network, weights.image_shape(job), job.settings.ways, job.seed)
-        self._settings = job.settings
+        self._settings = settings
         self.theta = {name: value.to(here.device, here.dtype) for name, value in start.items()}
         self.optimizer = MetaOptimizer(self.theta, job.settings)
         self.iteration = 0
@@ -60,6 +63,10 @@ class State:
         self.since_row = torch.empty(0, 2, dtype=torch.float64)
         self.wrong: Wrong | None = None
         self.validation_seconds = 0.0
+        self.chunks = {
+            "training": here.chunk(settings.train_queries, settings.meta_batch_size, say),
+            "validation": here.chunk(settings.train_queries, settings.validation_tasks, say),
+        }
         self._on_device: list[Tensor] = []  # losses and accuracies that were not fetched yet
         self._began = time.perf_counter()
 
@@ -80,9 +87,9 @@ class State:
         """Whether all iterations are done and the curve has its last row."""
         return self.iteration == self._settings.iterations and not self.row_is_due
 
-    def count(self, result: MetaGradient) -> None:
+    def count(self, loss_and_accuracy: Tensor) -> None:
         """Note an iteration. Its loss stays on the device, which need not be waited for."""
-        self._on_device.append(torch.stack([result.loss, result.accuracy]))
+        self._on_device.append(loss_and_accuracy)
         self.iteration += 1
 
     def look(self) -> None:
@@ -128,6 +135,7 @@ class State:
             "since_row": self.since_row,
             "seconds": self.seconds,
             "validation_seconds": self.validation_seconds,
+            "tasks_at_once": {stage: chunk.tasks for stage, chunk in self.chunks.items()},
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -140,7 +148,9 @@ class State:
         counted = isinstance(saved["iteration"], int)
         timed = all(isinstance(saved[key], float) for key in ("seconds", "validation_seconds"))
         rows = all(isinstance(row, dict) for row in saved["curve"])
-        if not (counted and timed and rows and saved["since_row"].shape[1:] == (2,)):
+        at_once = {stage: saved["tasks_at_once"][stage] for stage in self.chunks}
+        whole = all(isinstance(tasks, int) and tasks > 0 for tasks in at_once.values())
+        if not (counted and timed and rows and whole and saved["since_row"].shape[1:] == (2,)):
             raise ValueError("its numbers are not those of a training")
         best, last = Snapshot(**saved["best"]), Snapshot(**saved["last"])
         for theta in (saved["theta"], last.theta, best.theta or last.theta):
@@ -155,6 +165,8 @@ class State:
         self.curve = saved["curve"]
         self.since_row = saved["since_row"].cpu()
         self.validation_seconds = saved["validation_seconds"]
+        for stage, tasks in at_once.items():
+            self.chunks[stage].tasks = min(tasks, self.chunks[stage].tasks)
         self._began = time.perf_counter() - saved["seconds"]
 
 

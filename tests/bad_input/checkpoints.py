@@ -9,7 +9,7 @@ import torch
 
 from bad_input.case import Meet, Place, collector
 from bad_input.pickles import Call
-from maml import train
+from maml import iteration, train
 from maml.checkpoint import Checkpoint
 
 CASES, case = collector()
@@ -38,7 +38,7 @@ def with_state(head: dict, state: object) -> bytes:
 def interrupted(place: Place, change) -> Meet:
     """Interrupt a training and change the weights in its checkpoint; return what resumes it."""
     job = place.job("omniglot-5way-1shot")
-    original, count = train.meta_gradient, []
+    original, count = iteration.meta_gradient, []
 
     def stops(*arguments: object, **options: object) -> object:
         count.append(1)
@@ -50,7 +50,7 @@ def interrupted(place: Place, change) -> Meet:
         train.train(job, place.prepared("omniglot-5way-1shot"), Path("results/out"))
 
     with place.patch.context() as patch:
-        patch.setattr(train, "meta_gradient", stops)
+        patch.setattr(iteration, "meta_gradient", stops)
         try:
             meet()
         except KeyboardInterrupt:

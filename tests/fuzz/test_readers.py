@@ -12,7 +12,7 @@ import pytest
 import torch
 from analysis.table_runs import made_up, select, write
 from bad_input.checkpoints import with_state
-from helpers import ROOT
+from helpers import ROOT, without_data
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,15 +78,6 @@ def test_weights(folder, trained, data):
     answered(lambda: weights.load(folder / "weights"))
 
 
-class Here:
-    """As much of a session as a training's state needs."""
-
-    device, dtype = torch.device("cpu"), torch.float32
-
-    def __init__(self, job):
-        self.job = job
-
-
 @pytest.fixture(scope="module")
 def checkpoint(job, folder):
     """A checkpoint of a training that has just begun, and the bytes of its file."""
@@ -94,7 +85,7 @@ def checkpoint(job, folder):
         patch.chdir(folder)
         made = Checkpoint(job, {"code": "c0ffee"})
         made.path = made.path.absolute()
-        made.save(3, State(Here(job)).saved())
+        made.save(3, State(without_data(job)).saved())
     return made, made.path.read_bytes()
 
 
@@ -128,13 +119,15 @@ class Silent:
 def test_what_a_checkpoint_holds(job, checkpoint, data):
     """One thing is other than it was saved, by someone who knows the format."""
     checkpoint, whole = checkpoint
-    saved = State(Here(job)).saved()
+    saved = State(without_data(job)).saved()
     key = data.draw(st.sampled_from(sorted(saved)))
     tensors = st.sampled_from([{}, {"head.bias": torch.zeros(5)}, torch.zeros(3), torch.zeros(())])
     saved[key] = data.draw(JSON | tensors)
     head = json.loads(whole.partition(b"\n")[0])
     checkpoint.path.write_bytes(with_state(head, saved))
-    answered(lambda: train._resume(Here(job), State(Here(job)), checkpoint, Silent()))
+    answered(
+        lambda: train._resume(without_data(job), State(without_data(job)), checkpoint, Silent())
+    )
 
 
 @pytest.fixture(scope="module")
