@@ -40,11 +40,12 @@ def taken(runtime: Runtime) -> Iterator["torch.device"]:
             yield device
 
 
-def choose(setting: str) -> "torch.device":
+def choose(setting: str, name: str = "runtime.device") -> "torch.device":
     """Return the CPU, or ``cuda:0``: the only GPU that a leased process sees.
 
     Args:
         setting: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
+        name: what an error is to call the setting.
 
     Raises:
         UserError: CUDA is asked for and absent, or the setting is another, as ``mps``.
@@ -53,13 +54,13 @@ def choose(setting: str) -> "torch.device":
 
     if setting not in ("auto", "cpu", "cuda"):
         raise UserError(
-            f"runtime.device: {setting!r} is not supported; use auto, cpu or cuda"
+            f"{name}: {setting!r} is not supported; use auto, cpu or cuda"
             " (Apple's GPUs, mps, have no float64 and are not tested)"
         )
     usable = torch.version.cuda is not None and bool(visible_gpus())
     if setting == "cuda" and not usable:
         reason = "no GPU is visible" if torch.version.cuda else "this PyTorch is built without CUDA"
-        raise UserError(f"runtime.device is cuda, but {reason}; set it to auto or cpu")
+        raise UserError(f"{name} is cuda, but {reason}; set it to auto or cpu")
     return torch.device("cuda:0" if usable and setting != "cpu" else "cpu")
 
 
