@@ -1,6 +1,7 @@
 """What is measured: an experiment of config.yaml and the work that is done for it."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import evaluation, gradients
+from benchmarks import evaluation, gradients, iteration
 from benchmarks.gradients import Contender
 from maml import config
 from maml.check import random_batch, random_parameters
 from maml.config import Experiment, Job
 from maml.data.store import PreparedData
+from maml.episodes import Batch
 from maml.session import Session
 
 ROOT = Path(__file__).parent.parent
 EVALUATION = "evaluation"
 WORKS = ("maml", "fomaml", EVALUATION)
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Case:
         changes: (setting, value) of the experiment, where it differs from the configuration.
         learn2learn: folder with learn2learn's source, to have it among the contenders.
         files: the configuration and its overlays.
+        device: where it is computed, with the data on it.
+        whole_iteration: whether ours is timed with sampling and the meta-update, too.
     """
 
     experiment: str
@@ -39,6 +44,8 @@ class Case:
     changes: tuple[tuple[str, Any], ...] = ()
     learn2learn: Path | None = None
     files: tuple[Path, ...] = (ROOT / "config.yaml",)
+    device: torch.device = CPU
+    whole_iteration: bool = False
 
     @cached_property
     def job(self) -> Job:
@@ -63,7 +70,7 @@ class Case:
 
     @property
     def tasks_at_once(self) -> int:
-        """How many tasks the engine computes at the same time on this processor."""
+        """How many tasks the engine computes at the same time on its device."""
         here = self.session("test", torch.float32, data=False)
         return here.tasks_at_once(max(self.queries))
 
@@ -92,30 +99,61 @@ class Case:
             job.gradient,
             settings,
             self._theta(settings, dtype),
-            random_batch(settings, self.image_shape, tasks, dtype),
+            _batch_on(self.device, random_batch(settings, self.image_shape, tasks, dtype)),
             chunk=chunk,
             learn2learn=self.learn2learn,
         )
 
+    def iterations(self, tasks: int, dtype: torch.dtype) -> Callable[[], object]:
+        """Return a function that does ours, the whole meta-iteration, with so many tasks."""
+        here = self._training(dtype, meta_batch_size=tasks)
+        return iteration.iterations(here, self._theta(here.job.settings, dtype))
+
+    def deviation_of_iterations(self, tasks: int, changes: dict[str, Any]) -> float:
+        """Return how far :meth:`iterations` is from the plain loop, in float64."""
+        changes |= {"meta_batch_size": tasks, "adam_epsilon": iteration.COMPARED_EPSILON}
+        here = self._training(torch.float64, **changes)
+        reference = replace(self, device=CPU)._training(torch.float64, **changes)
+        return iteration.deviation(here, reference, self._theta(here.job.settings, torch.float64))
+
+    def _training(self, dtype: torch.dtype, **changes: Any) -> Session:
+        settings = {**dict(self.changes), **changes}
+        return replace(self, changes=tuple(settings.items())).session("train", dtype)
+
     def session(self, split: str, dtype: torch.dtype, *, data: bool = True) -> Session:
-        """Return a CPU session; ``data``: with random images, as many as the real split has."""
+        """Return a session; ``data``: with random images, as many as the real split has."""
         prepared = _random_data(self.job, split) if data else None
         return Session(
             job=self.job,
-            device=torch.device("cpu"),
+            device=self.device,
             dtype=dtype,
             data=prepared,
-            images=torch.from_numpy(prepared.images) if prepared else torch.empty(0),
+            images=_images_on(self.device, prepared) if prepared else torch.empty(0),
         )
 
     def _theta(self, settings: Experiment, dtype: torch.dtype) -> dict[str, Tensor]:
         theta = random_parameters(self.job.network, self.image_shape, settings.ways)
-        return {name: value.to(dtype) for name, value in theta.items()}
+        return {name: value.to(self.device, dtype) for name, value in theta.items()}
+
+
+def _batch_on(device: torch.device, batch: Batch) -> Batch:
+    return Batch(*(value.to(device) for value in vars(batch).values()))
 
 
 @lru_cache(maxsize=1)  # they may be large
 def _random_images(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def _images_on(device: torch.device, data: PreparedData) -> Tensor:
+    """Return the images on a device: once, as sessions there share them."""
+    on_cpu = device.type == "cpu"
+    return torch.from_numpy(data.images) if on_cpu else _copied(device, data.images.shape)
+
+
+@lru_cache(maxsize=1)
+def _copied(device: torch.device, shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(_random_images(shape)).to(device)
 
 
 def _random_data(job: Job, split: str) -> PreparedData:

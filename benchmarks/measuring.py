@@ -77,8 +77,13 @@ def row(
     times: Sequence[float],
     flop_of_task: float,
     limit: Limit | None,
+    *,
+    setting: str = "allocator",
 ) -> Row:
-    """Return what was found; ``times`` are for ``tasks`` tasks, the row's for all of the case."""
+    """Return what was found; ``times`` are for ``tasks`` tasks, the row's for all of the case.
+
+    ``setting`` is what the second of the pair is called.
+    """
     low, median, high = (
         (value * case.tasks / tasks for value in work.quartiles(times)) if times else (None,) * 3
     )
@@ -88,7 +93,7 @@ def row(
         "experiment": case.experiment,
         "work": case.work,
         "contender": pair[0],
-        "allocator": pair[1],
+        setting: pair[1],
         "deviation": deviation,
         "tasks": case.tasks,
         "tasks_timed": tasks,

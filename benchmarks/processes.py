@@ -15,29 +15,34 @@ Ask = Callable[..., Any]
 
 
 @contextmanager
-def own_process(*, keep: bool, threads: int | None = None) -> Iterator[ProcessPoolExecutor]:
+def own_process(
+    *, keep: bool, threads: int | None = None, start: Callable[[], None] | None = None
+) -> Iterator[ProcessPoolExecutor]:
     """Yield a fresh process; it ends with the block.
 
     Args:
         keep: whether it keeps freed memory, as our command does, or has the allocator as it is.
         threads: of its arithmetic; None: PyTorch's default, one a core.
+        start: called in it before all else.
     """
     with ProcessPoolExecutor(
-        1, mp_context=get_context("spawn"), initializer=_start, initargs=(keep, threads)
+        1, mp_context=get_context("spawn"), initializer=_start, initargs=(keep, threads, start)
     ) as process:
         process.submit(int)  # starts it now, beside others that start
         yield process
 
 
 @contextmanager
-def asked(*, keep: bool, threads: int | None = None) -> Iterator[Ask]:
-    """Yield a function that has a fresh process compute something and waits for it."""
-    with own_process(keep=keep, threads=threads) as process:
+def asked(**settings: Any) -> Iterator[Ask]:
+    """Yield a function that has a process of :func:`own_process` compute something and waits."""
+    with own_process(**settings) as process:
         yield lambda function, *arguments: process.submit(function, *arguments).result()
 
 
-def _start(keep: bool, threads: int | None) -> None:
+def _start(keep: bool, threads: int | None, start: Callable[[], None] | None) -> None:
     if keep:
         keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
+    if start is not None:
+        start()

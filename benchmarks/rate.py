@@ -5,18 +5,20 @@ convolutions forward and both gradients, in both orders of memory, and the matri
 the same, for each task's own weights and for shared ones.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from benchmarks import timing
 from benchmarks.case import Case
 
 SECONDS = 0.03  # of each
 CALLS = 3  # of each, at least
-MOST_BYTES = 64 * 2**20  # of a product's larger factor, or of one convolution for several tasks
+DEVICE_BLOCK_SECONDS = 0.005  # of calls that a device does without being waited for
+MOST_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
+"""Device → bytes of a product's larger factor, or of one convolution for several tasks."""
 
 Operation = tuple[str, float, Callable[[], object]]
 """Its name, FLOP, and the function that does it."""
@@ -25,18 +27,19 @@ Operation = tuple[str, float, Callable[[], object]]
 def highest(case: Case) -> tuple[float, str]:
     """Return the highest FLOP/s, and which operation reached them."""
     with torch.no_grad():
-        return max((flop / _least(compute), name) for name, flop, compute in operations(case))
+        return max(
+            (flop / _least(compute, case.device), name) for name, flop, compute in operations(case)
+        )
 
 
-def _least(compute: Callable[[], object]) -> float:
-    """Return the seconds of the fastest of several calls."""
+def _least(compute: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds of the fastest of several calls, or blocks of them on a device."""
     compute()
+    count = timing.calls(compute, device, DEVICE_BLOCK_SECONDS)
     taken: list[float] = []
     while len(taken) < CALLS or sum(taken) < SECONDS:
-        before = time.perf_counter()
-        compute()
-        taken.append(time.perf_counter() - before)
-    return min(taken)
+        taken.append(timing.block(compute, device, count))
+    return min(taken) / count
 
 
 def operations(case: Case) -> Iterator[Operation]:
@@ -49,14 +52,16 @@ def operations(case: Case) -> Iterator[Operation]:
     for layer, width in enumerate(job.network.widths, start=1):
         for count in sorted(images):
             if job.network.kind == "mlp":
-                yield from _products(f"layer {layer}", at_once, count, features, width)
+                yield from _products(case.device, f"layer {layer}", at_once, count, features, width)
                 continue
             stride = 2 if job.network.downsampling == "stride" else 1
             out = -(-side // stride)
             for tasks in sorted({1, at_once}):
                 size = (tasks * count, channels, side, side)
-                yield from _convolutions(f"layer {layer}", size, width, stride, tasks)
-            yield from _products(f"layer {layer}", at_once, count * out**2, 9 * channels, width)
+                yield from _convolutions(case.device, f"layer {layer}", size, width, stride, tasks)
+            yield from _products(
+                case.device, f"layer {layer}", at_once, count * out**2, 9 * channels, width
+            )
         if job.network.kind == "conv":
             side = -(-side // 2) if job.network.downsampling == "stride" else side // 2
             channels = width
@@ -64,17 +69,22 @@ def operations(case: Case) -> Iterator[Operation]:
 
 
 def _convolutions(
-    name: str, size: tuple[int, int, int, int], width: int, stride: int, tasks: int
+    device: torch.device,
+    name: str,
+    size: tuple[int, int, int, int],
+    width: int,
+    stride: int,
+    tasks: int,
 ) -> Iterator[Operation]:
     images, channels, side, _ = size
     out = -(-side // stride)
     flop = 2.0 * images * out**2 * 9 * channels * width
-    if tasks > 1 and images * out**2 * width * 4 > MOST_BYTES:
+    if tasks > 1 and images * out**2 * width * 4 > MOST_BYTES[device.type]:
         return
     for order in (torch.contiguous_format, torch.channels_last):
-        x = torch.randn(size).to(memory_format=order)
-        weight = torch.randn(width, channels, 3, 3).to(memory_format=order)
-        dy = torch.randn(images, width, out, out).to(memory_format=order)
+        x = torch.randn(size, device=device).to(memory_format=order)
+        weight = torch.randn(width, channels, 3, 3, device=device).to(memory_format=order)
+        dy = torch.randn(images, width, out, out, device=device).to(memory_format=order)
         how = ([stride] * 2, [1, 1], [1, 1], False, [0, 0], 1)
         last = ", channels last" if order is torch.channels_last else ""
         forward = partial(torch.ops.aten.convolution, x, weight, None, *how)
@@ -84,16 +94,19 @@ def _convolutions(
             yield f"gradient for {of}, {name}, {images} images{last}", flop, backward
 
 
-def _products(name: str, tasks: int, rows: int, inputs: int, outputs: int) -> Iterator[Operation]:
+def _products(
+    device: torch.device, name: str, tasks: int, rows: int, inputs: int, outputs: int
+) -> Iterator[Operation]:
     """Yield y = x wᵀ and its gradients' products, with each task's own w and with a shared one."""
+    limit = MOST_BYTES[device.type]
     most = tasks * rows * max(inputs, outputs) * 4
-    shapes: list[tuple[int, ...]] = [(1, rows)] if most > MOST_BYTES else [(tasks, rows)]
+    shapes: list[tuple[int, ...]] = [(1, rows)] if most > limit else [(tasks, rows)]
     shapes.append((1, shapes[0][0] * rows))
     for batch, count in dict.fromkeys(shapes):
-        if batch * count * max(inputs, outputs) * 4 > MOST_BYTES:
+        if batch * count * max(inputs, outputs) * 4 > limit:
             continue
         x, w, dy = (
-            torch.randn(batch, *size)
+            torch.randn(batch, *size, device=device)
             for size in ((count, inputs), (outputs, inputs), (count, outputs))
         )
         flop = 2.0 * batch * count * inputs * outputs

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import timing
 from benchmarks.case import EVALUATION, Case
 from benchmarks.gradients import Contender
+from benchmarks.iteration import NAME as WHOLE_ITERATION
 from maml import plain
 from maml.check import STEP_SIZE, random_batch, random_parameters, relative
 from maml.episodes import gather, training_batch
@@ -21,11 +23,12 @@ COMPARED_STEPS = 2
 SAMPLED = 30  # meta-batches
 
 
-def deviations(case: Case) -> dict[str, float]:
-    """Return how far each contender's result is from the plain loop's, in float64.
+def deviations(case: Case, only: Sequence[str] | None = None) -> dict[str, float]:
+    """Return how far each contender's result is from the plain loop's, in float64 on a CPU.
 
     The step size is small, as large ones amplify rounding on random images. Of a gradient it is
     the relative norm of the difference, of an evaluation that of all accuracies and losses.
+    ``only`` are the contenders to compare, beside our whole iteration; None: all.
     """
     settings = case.job.settings
     changes = {
@@ -34,7 +37,7 @@ def deviations(case: Case) -> dict[str, float]:
         "test_steps": min(settings.test_steps, COMPARED_STEPS),
         "meta_loss": "mean",
     }
-    found = _results(case, changes)
+    found = _results(case, changes, only)
     if case.work == EVALUATION:
         expected = found["plain loop"]
     else:
@@ -46,32 +49,45 @@ def deviations(case: Case) -> dict[str, float]:
             random_batch(settings, case.image_shape, COMPARED_TASKS, torch.float64),
             second=case.job.gradient.second_derivatives,
         )
-    return {name: relative(result, expected) for name, result in found.items()}
+    deviating = {name: relative(result, expected) for name, result in found.items()}
+    if case.whole_iteration:
+        deviating[WHOLE_ITERATION] = case.deviation_of_iterations(COMPARED_TASKS, changes)
+    return deviating
 
 
-def _results(case: Case, changes: dict) -> dict[str, dict[str, torch.Tensor]]:
+def _results(
+    case: Case, changes: dict, only: Sequence[str] | None
+) -> dict[str, dict[str, torch.Tensor]]:
     contenders = case.contenders(COMPARED_TASKS, torch.float64, chunk=1, changes=changes)
-    return {name: compute() for name, compute in contenders.items()}
+    return {
+        name: {of: value.cpu() for of, value in compute().items()}
+        for name, compute in contenders.items()
+        if only is None or name in only
+    }
 
 
 @cache
-def _prepared(case: Case, tasks: int) -> dict[str, Contender]:
-    return case.contenders(tasks, torch.float32, chunk=case.tasks_at_once)
+def prepared(case: Case, tasks: int) -> dict[str, Contender]:
+    """Return name → a function that does the work for so many tasks, with its data made."""
+    found = case.contenders(tasks, torch.float32, chunk=case.tasks_at_once)
+    if case.whole_iteration:
+        found[WHOLE_ITERATION] = case.iterations(tasks, torch.float32)
+    return found
 
 
 def flop(case: Case) -> float:
     """Return the FLOP of a task's convolutions and matrix products, counted on the plain loop."""
     with FlopCounterMode(display=False) as counter:
-        _prepared(case, 1)["plain loop"]()
+        prepared(case, 1)["plain loop"]()
     return counter.get_total_flops()
 
 
 def seconds(case: Case, tasks: int, contender: str) -> float:
     """Return the seconds on the clock that a contender takes for so many tasks."""
-    compute = _prepared(case, tasks)[contender]
-    before = time.perf_counter()
-    compute()
-    return time.perf_counter() - before
+    compute = prepared(case, tasks)[contender]
+    taken = timing.of_call(compute, case.device)
+    timing.free(case.device)
+    return taken
 
 
 def memory(case: Case, tasks: int, contender: str) -> tuple[float, float] | None:
@@ -80,7 +96,7 @@ def memory(case: Case, tasks: int, contender: str) -> tuple[float, float] | None
     None where the system does not say (it must be Linux).
     """
     status = Path("/proc/self/status")
-    compute = _prepared(case, tasks)[contender]
+    compute = prepared(case, tasks)[contender]
     if not status.exists():
         return None
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
@@ -118,7 +134,7 @@ def iterate(case: Case, contender: str, at_least: float) -> list[float]:
         contender: who computes it.
         at_least: seconds to go on for.
     """
-    compute = _prepared(case, case.tasks)[contender]
+    compute = prepared(case, case.tasks)[contender]
     taken: list[float] = []
     while sum(taken) < at_least or not taken:
         before = time.perf_counter()

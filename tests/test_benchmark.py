@@ -5,6 +5,7 @@ import math
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -38,7 +39,7 @@ def tiny(work="maml", experiment="omniglot-5way-1shot"):
 @pytest.fixture
 def here():
     """Both processes, which are this one."""
-    work._prepared.cache_clear()
+    work.prepared.cache_clear()
     return dict.fromkeys(measuring.ALLOCATORS, lambda function, *arguments: function(*arguments))
 
 
@@ -184,6 +185,7 @@ def fake_rows(of_work="maml"):
 
 def test_everything_is_written_once_all_is_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr(
         parts.measuring, "experiment", lambda cases, seconds: fake_rows() + fake_rows(EVALUATION)
     )
@@ -198,6 +200,8 @@ def test_everything_is_written_once_all_is_measured(tmp_path, monkeypatch, capsy
     }
     page = (out / "benchmark.md").read_text(encoding="utf-8")
     assert page.startswith("# Benchmark\n")
+    assert "device" not in page  # of what is not there, nothing is said
+    assert "device" not in json.loads((out / "about.json").read_text())
     assert page.count("**× 3.0**") == 2  # as users run it, of both works
     for heading in ("1 job, 1 thread", "1 job, 2 threads", "2 jobs, 1 thread each"):
         assert heading in page
@@ -228,6 +232,8 @@ def test_a_run_is_resumed_only_with_equal_code_and_machine(tmp_path, monkeypatch
     assert len(measured) == 3
 
 
-def test_a_process_of_its_own_has_its_threads():
-    with measuring.asked(keep=True, threads=2) as ask:
+def test_a_process_of_its_own_has_its_threads_and_starts_as_asked():
+    start = partial(torch.set_default_dtype, torch.float64)
+    with measuring.asked(keep=True, threads=2, start=start) as ask:
         assert ask(torch.get_num_threads) == 2
+        assert ask(torch.get_default_dtype) == torch.float64
