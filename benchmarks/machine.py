@@ -18,8 +18,12 @@ FOLDER = Path(__file__).parent
 RENDERING = {"report.py", "tables.py", "figures.py"}  # change no number
 
 
-def about(learn2learn: Path | None) -> dict[str, Any]:
+def about(learn2learn: Path | None, folders: tuple[Path, ...] = (FOLDER,)) -> dict[str, Any]:
     """Return what must be equal for measurements to be put together in one table.
+
+    Args:
+        learn2learn: folder with learn2learn's source, if it is among the contenders.
+        folders: with the code that measures.
 
     Raises:
         UserError: ``learn2learn`` is no folder with its source.
@@ -36,7 +40,8 @@ def about(learn2learn: Path | None) -> dict[str, Any]:
                 code_digest("maml.throughput", "maml.plain", "maml.check"),
                 *(
                     provenance.file_digest(file)
-                    for file in sorted(FOLDER.glob("*.py"))
+                    for folder in folders
+                    for file in sorted(folder.glob("*.py"))
                     if file.name not in RENDERING
                 ),
             ]

@@ -2,17 +2,19 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from benchmarks import growth, jobs, machine, measuring
 from benchmarks.case import WORKS, Case
 from benchmarks.measuring import Row
 from maml import paths
-from maml.files import atomic_file
+from maml.files import atomic_file, atomic_folder
 
 EVALUATED = jobs.EXPERIMENTS
 """The experiments whose evaluation is timed too."""
@@ -24,7 +26,7 @@ class Part:
     """A piece of the run.
 
     Attributes:
-        kind: ``experiment``, ``growth`` or ``jobs``.
+        kind: ``experiment``, ``growth`` or ``jobs``; ``device`` of an experiment on a device.
         name: which one, as said to the user and remembered.
         changes: of growth, the settings that differ.
         measure: measures it and returns its rows.
@@ -63,15 +65,24 @@ class Run:
     Args:
         about: machine, versions, code and settings. What was remembered with others is forgotten.
         resume: whether to keep what was remembered with the same.
+        memory: the file that remembers.
     """
 
-    def __init__(self, about: dict[str, Any], *, resume: bool) -> None:
-        self.about = about
+    def __init__(self, about: dict[str, Any], *, resume: bool, memory: Path = MEMORY) -> None:
+        self.about, self._memory = about, memory
         self.done: dict[str, dict[str, Any]] = {}
-        if resume and MEMORY.exists():
-            remembered = json.loads(MEMORY.read_text(encoding="utf-8"))
+        if resume and memory.exists():
+            remembered = json.loads(memory.read_text(encoding="utf-8"))
             if remembered["about"] == about:
                 self.done = remembered["done"]
+
+    def all(self, parts: Iterable[Part]) -> list[tuple[Part, list[Row]]]:
+        """Return the parts with their rows, and say before each which it is."""
+        chosen, found = list(parts), []
+        for number, part in enumerate(chosen, start=1):
+            print(f"{number} of {len(chosen)}: {part.kind} {part.name}", flush=True)
+            found.append((part, self.rows(part)))
+        return found
 
     def rows(self, part: Part) -> list[Row]:
         """Return a part's rows, remembered or measured now."""
@@ -81,7 +92,7 @@ class Run:
             rows = part.measure()
             took = time.perf_counter() - began
             self.done[key] = {"rows": rows, "seconds": took, "load": load}
-            with atomic_file(MEMORY) as unfinished:
+            with atomic_file(self._memory) as unfinished:
                 content = {"about": self.about, "done": self.done}
                 unfinished.write_text(json.dumps(content, indent=1), encoding="utf-8")
         return self.done[key]["rows"]
@@ -91,7 +102,15 @@ class Run:
         """What all parts took, by the clock."""
         return sum(done["seconds"] for done in self.done.values())
 
-    @property
-    def loads(self) -> list[float]:
-        """The machine's load before each part."""
-        return [done["load"] for done in self.done.values()]
+    def write(self, tables: dict[str, pd.DataFrame], out: Path) -> None:
+        """Replace a folder of results: the tables that have rows, and what they come from."""
+        loads = [done["load"] for done in self.done.values()]
+        about = self.about | {
+            "minutes": round(self.seconds / 60, 1),
+            "load_before": [min(loads), max(loads)],
+        }
+        with atomic_folder(out) as folder:
+            for name, table in tables.items():
+                if len(table):
+                    table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+            machine.write(about, folder / "about.json")

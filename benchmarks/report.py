@@ -2,27 +2,22 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from benchmarks import figures, growth, tables
+from benchmarks.device import report as device_report
 from maml.errors import UserError
 from maml.files import atomic_file
 
 BEGIN, END = "<!-- growth: written by make benchmark -->", "<!-- end of growth -->"
 
-CONTENDERS = {
-    "plain loop": "a loop over tasks with `torch.autograd.grad`, each task freeing its graph",
-    "higher": "higher; it has no first-order MAML",
-    "learn2learn": "learn2learn's `MAML`, from its source",
-}
-
 
 def write(folder: Path, *, page: Path | None) -> None:
-    """Write benchmark.md and the figures beside the CSV files of ``folder``.
+    """Write benchmark.md, and the CPU's figures, beside the CSV files of ``folder``.
 
     Args:
         folder: with about.json and those of benchmark.csv, growth.csv, jobs.csv that were measured.
@@ -38,13 +33,20 @@ def write(folder: Path, *, page: Path | None) -> None:
         name: pd.read_csv(folder / f"{name}.csv") if (folder / f"{name}.csv").exists() else None
         for name in ("benchmark", "growth", "jobs")
     }
-    with atomic_file(folder / "benchmark.md") as unfinished:
-        unfinished.write_text("\n".join(_page(about, **measured)) + "\n", encoding="utf-8")
+    if "device" in about:
+        _write_page(device_report.page(about, measured["benchmark"]), folder)
+        return
+    _write_page(_page(about, **measured), folder)
     figures.write(measured["benchmark"], measured["growth"], folder)
     if page is not None and measured["growth"] is not None:
         text = in_docs(page.read_text(encoding="utf-8"), growth.sentences(measured["growth"]))
         with atomic_file(page) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
+
+
+def _write_page(paragraphs: Iterable[str], folder: Path) -> None:
+    with atomic_file(folder / "benchmark.md") as unfinished:
+        unfinished.write_text("\n".join(paragraphs) + "\n", encoding="utf-8")
 
 
 def in_docs(text: str, sentences: list[str]) -> str:
@@ -122,9 +124,7 @@ def _contenders(rows: pd.DataFrame) -> Iterator[str]:
         )
         yield f"{tables.memory(rows)}\n"
     yield "## Contenders\n"
-    for name, said in CONTENDERS.items():
-        if name in set(rows["contender"]):
-            yield f"- *{name}*: {said}."
+    yield from tables.contenders(rows)
     yield (
         "- An evaluation adapts to every test task and measures each number of query images after "
         "each inner step.\n"

@@ -4,22 +4,25 @@ All contenders compute with the same weights and tasks, one after the other, rou
 processes: with the allocator as it is by default, and keeping freed memory as our command does.
 Results are compared in float64 first, and a contender whose result differs is named and not timed.
 Times are seconds on the clock, with PyTorch's default of one thread a core, so the machine must
-have nothing else to do. How the cost grows, and jobs side by side, are measured too.
+have nothing else to do. How the cost grows, and jobs side by side, are measured too. Where there is
+a CUDA device, the experiments' meta-gradients are measured there, into a folder of its own.
 
-The folder of results is replaced once everything is measured.
+A folder of results is replaced once everything in it is measured.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks import growth, machine, report
 from benchmarks.case import ROOT
+from benchmarks.device import run as device_run
 from benchmarks.parts import MEMORY, Run, parts
+from maml import devices
 from maml.errors import UserError
-from maml.files import atomic_folder
 
 EXPERIMENTS = (
     "omniglot-5way-1shot",
@@ -30,6 +33,7 @@ EXPERIMENTS = (
     "miniimagenet-5way-5shot",
 )
 KINDS = ("experiment", "growth", "jobs")
+DEVICE_KIND = "experiment"  # the others are about processors and processes
 OUT = ROOT / "results" / "benchmark"
 PAGE = ROOT / "docs" / "speed.md"  # its sentences on growth are those of OUT
 
@@ -38,12 +42,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run what the command line asks for."""
     asked = _parser().parse_args(arguments)
     try:
-        if not asked.report:
-            _measure(asked)
-        report.write(asked.out, page=PAGE if asked.out.resolve() == OUT else None)
+        for folder in [asked.out] if asked.report else _measured(asked):
+            report.write(folder, page=PAGE if folder.resolve() == OUT else None)
+            print(f"Table and figures are in {folder}.")
     except UserError as error:
         sys.exit(f"benchmarks: {error}")
-    print(f"Table and figures are in {asked.out}.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--learn2learn", type=Path, help="folder with learn2learn's source")
     parser.add_argument("--experiments", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: the CPU, and a CUDA device where there is one; cuda: that alone",
+    )
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -64,14 +73,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _measured(asked: argparse.Namespace) -> Iterator[Path]:
+    """Measure what is asked for; yield each folder of results once it is there."""
+    device = devices.choose(asked.device, "--device")
+    if asked.device == "cuda" and DEVICE_KIND not in asked.kinds:
+        raise UserError(f"--device cuda measures the kind {DEVICE_KIND} alone; add it to --kinds")
+    if asked.device != "cuda":
+        _measure(asked)
+        yield asked.out
+    if device.type == "cuda" and DEVICE_KIND in asked.kinds:
+        yield device_run.measure(
+            asked.experiments,
+            asked.learn2learn,
+            asked.seconds,
+            resume=asked.resume,
+            out=asked.out,
+        )
+
+
 def _measure(asked: argparse.Namespace) -> None:
     about = machine.about(asked.learn2learn) | {"seconds_of_a_case": asked.seconds}
     run = Run(about, resume=asked.resume)
-    chosen = list(parts(asked.experiments, asked.kinds, asked.learn2learn, asked.seconds))
-    measured = []
-    for number, part in enumerate(chosen, start=1):
-        print(f"{number} of {len(chosen)}: {part.kind} {part.name}", flush=True)
-        measured.append((part, run.rows(part)))
+    measured = run.all(parts(asked.experiments, asked.kinds, asked.learn2learn, asked.seconds))
 
     def of(kind: str) -> list:
         return [row for part, rows in measured if part.kind == kind for row in rows]
@@ -82,12 +105,4 @@ def _measure(asked: argparse.Namespace) -> None:
         "growth": grown,
         "jobs": pd.DataFrame(of("jobs")),
     }
-    about |= {
-        "minutes": round(run.seconds / 60, 1),
-        "load_before": [min(run.loads), max(run.loads)],
-    }
-    with atomic_folder(asked.out) as folder:
-        for name, table in tables.items():
-            if len(table):
-                table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-        machine.write(about, folder / "about.json")
+    run.write(tables, asked.out)

@@ -8,6 +8,11 @@ from benchmarks.measuring import usual
 
 WORKS = {"maml": "MAML", "fomaml": "first-order", "evaluation": "evaluation"}
 PEERS = ("higher", "learn2learn")
+CONTENDERS = {
+    "plain loop": "a loop over tasks with `torch.autograd.grad`, each task freeing its graph",
+    "higher": "higher; it has no first-order MAML",
+    "learn2learn": "learn2learn's `MAML`, from its source",
+}
 
 
 def times(rows: pd.DataFrame, *, usual: bool) -> str:
@@ -18,14 +23,14 @@ def times(rows: pd.DataFrame, *, usual: bool) -> str:
         floor = None if ours is None else ours["times_the_floor"]
         line = {
             **_first_columns(group),
-            "ours, s": _time(ours, None),
+            "ours, s": timed(ours, None),
             "× floor": f"{floor:.1f}" if pd.notna(floor) else "–",
         }
         for contender in rows["contender"].unique():
             if contender != "ours":
-                line[f"{contender}, s"] = _time(_row(group, contender, usual=usual), ours)
+                line[f"{contender}, s"] = timed(_row(group, contender, usual=usual), ours)
         lines.append(line)
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def limits(rows: pd.DataFrame) -> str:
@@ -50,7 +55,7 @@ def limits(rows: pd.DataFrame) -> str:
                 "sampling": share,
             }
         )
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def memory(rows: pd.DataFrame) -> str:
@@ -63,7 +68,7 @@ def memory(rows: pd.DataFrame) -> str:
             known = row is not None and pd.notna(row["peak_mib"])
             line[contender] = f"{row['peak_mib'] - row['idle_mib']:,.0f}" if known else "–"
         lines.append(line)
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def jobs(rows: pd.DataFrame) -> str:
@@ -80,7 +85,7 @@ def jobs(rows: pd.DataFrame) -> str:
                 f"{row.iterations_per_second:.3g} ({row.least:.3g} to {row.most:.3g})"
             )
         lines.append(line)
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def least_multiples(rows: pd.DataFrame) -> Iterator[str]:
@@ -104,6 +109,13 @@ def least_multiples(rows: pd.DataFrame) -> Iterator[str]:
             f"({row.contender}, {row.experiment}), at most {furthest['times_the_floor']:.1f} times "
             f"the floor ({furthest['experiment']})."
         )
+
+
+def contenders(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield what each contender is, as a list in Markdown."""
+    for name, said in CONTENDERS.items():
+        if name in set(rows["contender"]):
+            yield f"- *{name}*: {said}."
 
 
 def largest_deviation(rows: pd.DataFrame) -> float:
@@ -136,7 +148,7 @@ def _row(group: pd.DataFrame, contender: str, *, usual: bool) -> pd.Series | Non
 _usual = usual  # the functions here have an argument of that name
 
 
-def _time(row: pd.Series | None, ours: pd.Series | None) -> str:
+def timed(row: pd.Series | None, ours: pd.Series | None) -> str:
     """Return seconds with quartiles, and of another contender the multiple of ours."""
     if row is None:
         return "–"
@@ -148,5 +160,6 @@ def _time(row: pd.Series | None, ours: pd.Series | None) -> str:
     return said
 
 
-def _markdown(lines: list[dict[str, str]]) -> str:
+def markdown(lines: list[dict[str, str]]) -> str:
+    """Return lines as a table in Markdown."""
     return pd.DataFrame(lines).fillna("–").to_markdown(index=False, disable_numparse=True)
