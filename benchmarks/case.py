@@ -104,21 +104,30 @@ class Case:
             learn2learn=self.learn2learn,
         )
 
-    def iterations(self, tasks: int, dtype: torch.dtype) -> Callable[[], object]:
+    @property
+    def iteration_names(self) -> list[str]:
+        """The ways of :data:`iteration.GRAPHS` in which ours is timed as a whole."""
+        graphs = self.device.type == "cuda"
+        known = iteration.GRAPHS.items() if self.whole_iteration else ()
+        return [name for name, as_graph in known if graphs or not as_graph]
+
+    def iterations(self, name: str, tasks: int, dtype: torch.dtype) -> Callable[[], object]:
         """Return a function that does ours, the whole meta-iteration, with so many tasks."""
-        here = self._training(dtype, meta_batch_size=tasks)
+        here = self._training(name, dtype, meta_batch_size=tasks)
         return iteration.iterations(here, self._theta(here.job.settings, dtype))
 
-    def deviation_of_iterations(self, tasks: int, changes: dict[str, Any]) -> float:
+    def deviation_of_iterations(self, name: str, tasks: int, changes: dict[str, Any]) -> float:
         """Return how far :meth:`iterations` is from the plain loop, in float64."""
         changes |= {"meta_batch_size": tasks, "adam_epsilon": iteration.COMPARED_EPSILON}
-        here = self._training(torch.float64, **changes)
-        reference = replace(self, device=CPU)._training(torch.float64, **changes)
+        here = self._training(name, torch.float64, **changes)
+        reference = replace(self, device=CPU)._training(name, torch.float64, **changes)
         return iteration.deviation(here, reference, self._theta(here.job.settings, torch.float64))
 
-    def _training(self, dtype: torch.dtype, **changes: Any) -> Session:
+    def _training(self, name: str, dtype: torch.dtype, **changes: Any) -> Session:
         settings = {**dict(self.changes), **changes}
-        return replace(self, changes=tuple(settings.items())).session("train", dtype)
+        here = replace(self, changes=tuple(settings.items())).session("train", dtype)
+        runtime = here.job.runtime.model_copy(update={"cuda_graphs": iteration.GRAPHS[name]})
+        return replace(here, job=here.job.model_copy(update={"runtime": runtime}))
 
     def session(self, split: str, dtype: torch.dtype, *, data: bool = True) -> Session:
         """Return a session; ``data``: with random images, as many as the real split has."""

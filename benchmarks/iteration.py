@@ -3,20 +3,23 @@
 This is the one place where the benchmark says what an iteration of training is.
 """
 
-import itertools
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from maml import plain
 from maml.check import relative
 from maml.episodes import Batch, gather, training_batch
-from maml.meta import meta_gradient, meta_loss_scale
+from maml.iteration import MetaIteration
+from maml.meta import meta_loss_scale
 from maml.optimizer import MetaOptimizer
 from maml.session import Session
 
 Parameters = dict[str, Tensor]
-NAME = "ours, whole iteration"
+GRAPHS = {"ours, whole iteration": False, "ours, as a CUDA graph": True}
+"""Name → whether the whole is launched as one CUDA graph."""
+
 COMPARED = 3  # meta-iterations, each of other tasks and of weights that the one before moved
 COMPARED_EPSILON = 1.0
 """Adam's ε where iterations are compared: with a small one, Adam takes away the gradient's size,
@@ -28,16 +31,9 @@ def iterations(here: Session, theta: Parameters) -> Callable[[], object]:
 
     It does not wait for the device: training does so in every tenth iteration only.
     """
-    job, settings = here.job, here.job.settings
-    optimizer, numbers = MetaOptimizer(theta, settings), itertools.count()
-    chunk = here.tasks_at_once(settings.train_queries)
-
-    def iterate() -> None:
-        batch = _sampled(here, next(numbers))
-        result = meta_gradient(job.network, job.gradient, settings, theta, batch, chunk=chunk)
-        optimizer.step(result.gradient)
-
-    return iterate
+    settings = here.job.settings
+    chunk = here.chunk(settings.train_queries, settings.meta_batch_size)
+    return MetaIteration(here, theta, MetaOptimizer(theta, settings), chunk)
 
 
 def deviation(here: Session, reference: Session, theta: Parameters) -> float:
@@ -74,5 +70,7 @@ def deviation(here: Session, reference: Session, theta: Parameters) -> float:
 def _sampled(here: Session, number: int) -> Batch:
     settings = here.job.settings
     space = here.space("train", settings.train_queries)
-    numbers, passes = training_batch(number, settings.meta_batch_size, settings.training_tasks)
+    numbers, passes = training_batch(
+        torch.tensor(number, device=here.device), settings.meta_batch_size, settings.training_tasks
+    )
     return gather(here.images, space.tasks(numbers, passes), shots=settings.shots, dtype=here.dtype)

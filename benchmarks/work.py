@@ -13,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import timing
 from benchmarks.case import EVALUATION, Case
 from benchmarks.gradients import Contender
-from benchmarks.iteration import NAME as WHOLE_ITERATION
 from maml import plain
 from maml.check import STEP_SIZE, random_batch, random_parameters, relative
 from maml.episodes import gather, training_batch
@@ -28,7 +27,7 @@ def deviations(case: Case, only: Sequence[str] | None = None) -> dict[str, float
 
     The step size is small, as large ones amplify rounding on random images. Of a gradient it is
     the relative norm of the difference, of an evaluation that of all accuracies and losses.
-    ``only`` are the contenders to compare, beside our whole iteration; None: all.
+    ``only`` are the contenders to compare, beside our whole iterations; None: all.
     """
     settings = case.job.settings
     changes = {
@@ -50,8 +49,8 @@ def deviations(case: Case, only: Sequence[str] | None = None) -> dict[str, float
             second=case.job.gradient.second_derivatives,
         )
     deviating = {name: relative(result, expected) for name, result in found.items()}
-    if case.whole_iteration:
-        deviating[WHOLE_ITERATION] = case.deviation_of_iterations(COMPARED_TASKS, changes)
+    for name in case.iteration_names:
+        deviating[name] = case.deviation_of_iterations(name, COMPARED_TASKS, changes)
     return deviating
 
 
@@ -70,8 +69,8 @@ def _results(
 def prepared(case: Case, tasks: int) -> dict[str, Contender]:
     """Return name → a function that does the work for so many tasks, with its data made."""
     found = case.contenders(tasks, torch.float32, chunk=case.tasks_at_once)
-    if case.whole_iteration:
-        found[WHOLE_ITERATION] = case.iterations(tasks, torch.float32)
+    for name in case.iteration_names:
+        found[name] = case.iterations(name, tasks, torch.float32)
     return found
 
 

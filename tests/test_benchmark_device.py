@@ -1,11 +1,9 @@
 """What the benchmark measures on a CUDA device: its logic on a CPU, the rest where there is one."""
 
-import itertools
 import json
 import os
 from contextlib import nullcontext
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -14,13 +12,15 @@ from helpers import ROOT, slightly_wrong
 from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 
-from benchmarks import iteration, measuring, report, run, timing, work
+from benchmarks import measuring, report, run, timing, work
 from benchmarks.case import CPU, Case
 from benchmarks.device import arithmetic, limits, usage
 from benchmarks.device import measuring as of_device
 from benchmarks.device import run as device_run
 from benchmarks.device.arithmetic import ANY_ORDER, DEFAULT, NAMES, TRAINING
 from maml import devices
+from maml import iteration as training
+from maml.episodes import training_batch
 
 SMOKE = (ROOT / "config.yaml", ROOT / "workflow" / "presets" / "smoke.yaml")
 QUEUEING = torch.device("meta")  # is no CPU, and there is nothing to wait for
@@ -194,15 +194,15 @@ def test_every_contender_is_compared_and_timed(here, device, method):
 @pytest.mark.parametrize(
     ("attribute", "wrong"),
     [
-        ("meta_gradient", slightly_wrong(iteration.meta_gradient)),
-        ("itertools", SimpleNamespace(count=lambda: itertools.repeat(0))),  # the same tasks again
+        ("meta_gradient", slightly_wrong(training.meta_gradient)),
+        ("training_batch", lambda done, *sizes: training_batch(0 * done, *sizes)),  # the same again
     ],
 )
 def test_a_wrong_iteration_is_named_and_not_timed(here, monkeypatch, attribute, wrong):
-    monkeypatch.setattr(iteration, attribute, wrong)
+    monkeypatch.setattr(training, attribute, wrong)
     rows = of_device.measure(tiny(), here, (1e9, "a product"), seconds=0)
     rows = pd.DataFrame(rows).set_index("contender")
-    assert set(rows.loc[iteration.NAME, "rounds"]) == {0}
+    assert set(rows.loc["ours, whole iteration", "rounds"]) == {0}
     assert rows.loc["ours", "rounds"].min() >= measuring.LEAST_ROUNDS
 
 
