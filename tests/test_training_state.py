@@ -23,6 +23,7 @@ def test_of_another_network_is_refused(state):
 def test_weights_that_are_not_finite_are_refused(state, part):
     one = state()
     one.iteration = 4
+    one.optimizer.updates.fill_(4)
     one.add_row({"validation_accuracy": 0.5})
     saved = one.saved()
     theta = saved[part] if part == "theta" else saved[part]["theta"]
@@ -44,6 +45,13 @@ def test_nothing_is_saved_while_weights_are_not_finite(state):
 def test_a_number_of_tasks_that_cannot_be_is_refused(state, tasks):
     saved = state().saved()
     saved["tasks_at_once"]["training"] = tasks
+    with pytest.raises(ValueError, match="its numbers are not those of a training"):
+        state().restore(saved)
+
+
+def test_an_optimizer_at_another_iteration_is_refused(state):
+    saved = state().saved()
+    saved["optimizer"]["updates"] = saved["optimizer"]["updates"] + 1
     with pytest.raises(ValueError, match="its numbers are not those of a training"):
         state().restore(saved)
 

@@ -145,7 +145,9 @@ class State:
             ValueError: it is of another network, or holds weights that are not finite, or numbers
                 that no training has.
         """
+        # The optimizer's count is what chooses the next tasks.
         counted = isinstance(saved["iteration"], int)
+        counted = counted and saved["iteration"] == int(saved["optimizer"]["updates"])
         timed = all(isinstance(saved[key], float) for key in ("seconds", "validation_seconds"))
         rows = all(isinstance(row, dict) for row in saved["curve"])
         at_once = {stage: saved["tasks_at_once"][stage] for stage in self.chunks}
