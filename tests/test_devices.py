@@ -203,6 +203,11 @@ def test_memory_is_limited_as_a_share_of_the_gpus(monkeypatch, device, gibibytes
     assert found == limits
 
 
+def test_the_precision_names_a_dtype():
+    assert devices.dtype("float32") == torch.float32
+    assert devices.dtype("float64") == torch.float64
+
+
 def test_a_gpu_is_to_compute_float32_as_float32_and_a_cpu_is_left_alone(monkeypatch):
     def state():
         return (

@@ -62,6 +62,13 @@ def test_speed_is_that_of_the_whole_job(job, computed):
     assert measured.test_task == pytest.approx(7 * STEP + 8 * 2 * FORWARD)
 
 
+def test_a_gpu_is_measured_as_a_training_computes(job, computed, monkeypatch):
+    seen = []
+    monkeypatch.setattr(throughput.devices, "compute_exactly", seen.append)
+    speed(job)
+    assert [device.type for device in seen] == ["cpu", "cpu"]  # an iteration, and tasks
+
+
 def test_a_large_job_is_measured_by_a_small_part_on_a_cpu(job, computed):
     speed(changed(job, meta_batch_size=1000, inner_steps=5, test_steps=10))
     assert max(computed["training"]) == 2  # tasks: those of about a second

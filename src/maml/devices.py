@@ -64,6 +64,13 @@ def choose(setting: str, name: str = "runtime.device") -> "torch.device":
     return torch.device("cuda:0" if usable and setting != "cpu" else "cpu")
 
 
+def dtype(precision: str) -> "torch.dtype":
+    """Return what numbers are kept in."""
+    import torch
+
+    return {"float32": torch.float32, "float64": torch.float64}[precision]
+
+
 def compute_exactly(device: "torch.device") -> None:
     """Have a GPU compute float32 as such, and the same bits each time; a CPU does anyway.
 

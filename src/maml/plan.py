@@ -257,7 +257,7 @@ def _result_bytes(job: Job) -> int:
     settings = job.settings
     shapes = parameter_shapes(job.network, image_shape(job), settings.ways)
     numbers = sum(math.prod(shape) for shape in shapes.values())
-    width = 4 if job.runtime.precision == "float32" else 8
+    width = devices.dtype(job.runtime.precision).itemsize
     steps = settings.test_steps + 1
     rows = len(CHECKPOINTS) * settings.test_tasks * len(settings.test_queries) * steps
     return numbers * width * (2 + STATES_PER_CHECKPOINT) + rows * BYTES_PER_ROW

@@ -94,7 +94,7 @@ def session(job: Job, folder: Path) -> Iterator[Session]:
         yield Session(
             job=job,
             device=device,
-            dtype=getattr(torch, job.runtime.precision),
+            dtype=devices.dtype(job.runtime.precision),
             data=data,
             images=device_images(data, device),
         )

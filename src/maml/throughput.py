@@ -114,6 +114,7 @@ def _remembered(
         keep_freed_memory()
         devices.limit_memory(device, job.runtime.gpu_memory_gib)
         torch.set_num_threads(job.runtime.threads)
+        devices.compute_exactly(device)
         known = _read_cache() | {key: measure(_random_session(job, device))}
         # A measurement that cannot be remembered is as good.
         with suppress(OSError, UserError), atomic_file(CACHE) as unfinished:
@@ -227,7 +228,7 @@ def _random_session(job: Job, device: torch.device) -> Session:
     return Session(
         job=job,
         device=device,
-        dtype=getattr(torch, job.runtime.precision),
+        dtype=devices.dtype(job.runtime.precision),
         data=PreparedData(
             name="random",
             images=np.broadcast_to(one.numpy(), (count, *shape)),
