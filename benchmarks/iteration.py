@@ -55,7 +55,7 @@ def deviation(here: Session, reference: Session, theta: Parameters) -> float:
     expected = {name: value.clone() for name, value in start.items()}
     optimizer = MetaOptimizer(expected, settings)
     for number in range(COMPARED):
-        batch = _sampled(reference, number)
+        batch = sampled(reference, number)
         second, scale = job.gradient.second_derivatives, meta_loss_scale(settings)
         optimizer.step(
             plain.meta_gradient(job.network, settings, expected, batch, second=second, scale=scale)
@@ -67,7 +67,8 @@ def deviation(here: Session, reference: Session, theta: Parameters) -> float:
     return relative(way(theta), way(expected))
 
 
-def _sampled(here: Session, number: int) -> Batch:
+def sampled(here: Session, number: int) -> Batch:
+    """Return the meta-batch of an iteration, counted from 0."""
     settings = here.job.settings
     space = here.space("train", settings.train_queries)
     numbers, passes = training_batch(

@@ -1,0 +1,52 @@
+"""The weights at which precisions are compared."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.case import ROOT
+from benchmarks.iteration import iterations as meta_iterations
+from maml import published
+from maml.layers import Parameters
+from maml.networks import initialise
+from maml.session import Session
+from maml.weights import image_shape
+
+ITERATIONS = {"omniglot-5way-1shot": (0, 300), "miniimagenet-5way-1shot": (0, 50)}
+"""Experiment → after how many iterations of MAML, in float32 and with seed 0."""
+AUTHORS = {
+    "miniimagenet-5way-1shot": ROOT / "tests" / "golden" / "miniimagenet-5way-1shot-trained.npz"
+}
+"""Experiment → the weights that the paper's authors trained."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Weights.
+
+    Attributes:
+        name: what they are.
+        iteration: which meta-batch their training would see next.
+        theta: θ, in float32.
+    """
+
+    name: str
+    iteration: int
+    theta: Parameters
+
+
+def states(here: Session, iterations: tuple[int, ...]) -> Iterator[State]:
+    """Train ``here``'s job and yield its weights after these iterations, then the authors'."""
+    job = here.job
+    theta = initialise(job.network, image_shape(job), job.settings.ways, job.seed)
+    iterate, done = meta_iterations(here, theta), 0
+    for after in iterations:
+        for _ in range(done, after):
+            iterate()
+        done = after
+        yield State(f"after {after:,} iterations" if after else "initial", after, theta)
+    if archive := AUTHORS.get(job.experiment):
+        with np.load(archive) as arrays:
+            named = {name.removeprefix("parameter/"): arrays[name] for name in arrays.files}
+        yield State("the authors'", done, published.parameters(job.network, named))
