@@ -29,7 +29,7 @@ def about(learn2learn: Path | None, folders: tuple[Path, ...] = (FOLDER,)) -> di
         UserError: ``learn2learn`` is no folder with its source.
     """
     return {
-        "processor": devices.describe(torch.device("cpu")).removeprefix("cpu: "),
+        "processor": devices.processor(),
         "vectors": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",

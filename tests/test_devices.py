@@ -167,9 +167,11 @@ def test_jobs_of_a_scheduler_do_not_wait_for_each_other(gpus, tmp_path, monkeypa
             assert gpu == "0"
 
 
-def test_describe_names_the_processor(tmp_path):
-    kind, _, model = devices.describe(torch.device("cpu")).partition(": ")
+def test_describe_names_the_processor_and_its_instructions():
+    kind, _, rest = devices.describe(torch.device("cpu")).partition(": ")
+    model, _, instructions = rest.rpartition(", ")
     assert kind == "cpu"
+    assert instructions == torch.backends.cpu.get_cpu_capability()
     assert model.strip() == model != ""
     if Path("/proc/cpuinfo").exists() and "model name" in Path("/proc/cpuinfo").read_text():
         assert model in Path("/proc/cpuinfo").read_text()

@@ -173,15 +173,19 @@ def _file_name(gpu: str, slot: int) -> str:
 
 
 def describe(device: "torch.device") -> str:
-    """Return a device's kind and model, as ``cpu: AMD EPYC 9554`` or ``cuda: NVIDIA H100``."""
+    """Return a device's kind and model, as ``cpu: AMD EPYC 9554, AVX2`` or ``cuda: NVIDIA H100``.
+
+    A virtual machine may hide the model; the vector instructions decide the order of sums.
+    """
+    import torch
+
     if device.type == "cuda":
-        import torch
-
         return f"cuda: {torch.cuda.get_device_name(device)}"
-    return f"cpu: {_cpu_model()}"
+    return f"cpu: {processor()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def _cpu_model() -> str:
+def processor() -> str:
+    """Return the name of the processor's model."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), flags=re.MULTILINE)
