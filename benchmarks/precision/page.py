@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from benchmarks.precision.gradients import ANOTHER
+from benchmarks.precision.rounding import BASE
 from benchmarks.tables import WORKS, markdown
 
 NAMES = {
@@ -93,14 +95,18 @@ def _evaluation(rows: pd.DataFrame) -> Iterator[str]:
                 "tasks": row.tasks,
                 "precision": NAMES[row.precision],
                 "accuracy": f"{row.accuracy:.2f}",
-                "less float32": f"{row.difference:+.2f} ± {row.of_tasks:.2f}"
-                if row.of_tasks
-                else "same answers",
+                "less float32": _difference(row),
             }
             for row in rows.itertuples()
         ]
     )
     yield ""
+
+
+def _difference(row: Any) -> str:
+    if row.precision == BASE:
+        return "–"
+    return f"{row.difference:+.2f} ± {row.of_tasks:.2f}" if row.of_tasks else "same answers"
 
 
 def _accuracy(rows: pd.DataFrame) -> Iterator[str]:
