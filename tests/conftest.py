@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -21,6 +22,10 @@ settings.load_profile("suite")
 # Tests use no data but what they make and what ships, but for those marked `mirror`.
 MIRROR = os.environ.pop("MAML_MIRROR", None)
 torch.set_num_threads(1)
+
+# A shell's job in the background ignores these, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
