@@ -33,7 +33,8 @@ def iterations(here: Session, theta: Parameters) -> Callable[[], object]:
     """
     settings = here.job.settings
     chunk = here.chunk(settings.train_queries, settings.meta_batch_size)
-    return MetaIteration(here, theta, MetaOptimizer(theta, settings), chunk)
+    thetas = {name: value[None] for name, value in theta.items()}
+    return MetaIteration(here, thetas, MetaOptimizer(thetas, settings), chunk)
 
 
 def deviation(here: Session, reference: Session, theta: Parameters) -> float:

@@ -189,7 +189,7 @@ def test_each_setting_belongs_to_one_stage():
     training, evaluation = set(job.training_settings()), set(job.evaluation_settings())
     assert evaluation == EVALUATION | runtime
     expected = set(Experiment.model_fields) - EVALUATION - SUMMARY | {"seed", "method"} | runtime
-    assert training == expected | {"cuda_graphs"}
+    assert training == expected | {"cuda_graphs", "seeds_at_once"}
 
 
 @pytest.mark.parametrize(
@@ -210,6 +210,7 @@ def test_each_setting_belongs_to_one_stage():
         ("runtime/device", "cpu", False, False),
         ("runtime/task_chunk", 7, True, True),
         ("runtime/cuda_graphs", True, True, False),
+        ("runtime/seeds_at_once", 2, True, False),
         ("runtime/gpu_memory_gib", 7.5, False, False),
         ("mirror", "elsewhere", False, False),
         ("run", "another", False, False),
@@ -220,6 +221,20 @@ def test_a_change_recomputes_what_it_decides_and_no_more(path, value, retrains, 
     after = check(changed(path, value)).job(ONE_SHOT, "maml", 0)
     assert (before.training_settings() != after.training_settings()) == retrains
     assert (before.evaluation_settings() != after.evaluation_settings()) == evaluates_again
+
+
+def test_seeds_are_trained_together_in_the_order_of_their_selection():
+    changes = changed("runtime/seeds_at_once", 2) | {
+        "select": {**RAW["select"], "seeds": [5, 0, 3]}
+    }
+    config = check(changes)
+    assert config.seed_groups() == [[5, 0], [3]]
+    first, second, third = (config.job(ONE_SHOT, "maml", seed) for seed in (5, 0, 3))
+    assert (first.seeds, second.seeds, third.seeds) == ([5, 0], [5, 0], [3])
+    assert [job.seed for job in second.each()] == [5, 0]
+    assert third.training_settings()["seeds_at_once"] == 1
+    assert config.job(ONE_SHOT, "maml", 9).seeds == [9]  # of no group
+    assert config.job(ONE_SHOT, "maml", 0, together=[0]).seeds == [0]
 
 
 def test_seeds_retrain():

@@ -32,9 +32,11 @@ def made_up(name="made-up", channels=3):
     )
 
 
-def space(data, split="train", *, ways=5, shots=2, queries=3, rotations=True, seed=0, device="cpu"):
+def space(
+    data, split="train", *, ways=5, shots=2, queries=3, rotations=True, seeds=(0,), device="cpu"
+):
     if split != "train":
-        seed = None
+        seeds = ()
     return TaskSpace(
         data,
         split,
@@ -42,7 +44,7 @@ def space(data, split="train", *, ways=5, shots=2, queries=3, rotations=True, se
         shots=shots,
         queries=queries,
         rotations=rotations,
-        seed=seed,
+        seeds=seeds,
         device=torch.device(device),
     )
 
@@ -74,7 +76,7 @@ def test_a_task_has_distinct_classes_and_disjoint_images(number, ways, shots, qu
 @settings(derandomize=True, deadline=None)
 @given(numbers=st.lists(st.integers(0, 1000), min_size=1, max_size=8), seed=st.integers(0, 5))
 def test_a_task_does_not_depend_on_those_around_it(numbers, seed):
-    of_train = space(made_up(), seed=seed)
+    of_train = space(made_up(), seeds=[seed])
     together = of_train.tasks(torch.tensor(numbers))
     for row, number in enumerate(numbers):
         alone = of_train.tasks(torch.tensor([number]))
@@ -92,12 +94,20 @@ def test_fewer_queries_are_the_first_of_more(data):
 
 def test_seeds_change_training_tasks(data):
     numbers = torch.arange(20)
-    one, other = (space(data, seed=seed).tasks(numbers) for seed in (0, 1))
+    one, other = (space(data, seeds=[seed]).tasks(numbers) for seed in (0, 1))
     assert not np.array_equal(one.classes, other.classes)
     assert not np.array_equal(one.images, other.images)
     assert not np.array_equal(
         space(data, "test").tasks(numbers).images, space(data, "val").tasks(numbers).images
     )
+
+
+def test_the_tasks_of_several_seeds_are_those_of_each(data):
+    numbers, passes = torch.arange(7), torch.arange(7) % 2
+    together = space(data, seeds=[3, 0, 5]).tasks(numbers, passes)
+    each = [space(data, seeds=[seed]).tasks(numbers, passes) for seed in (3, 0, 5)]
+    for name, value in vars(together).items():
+        assert torch.equal(value, torch.cat([getattr(tasks, name) for tasks in each]))
 
 
 def test_a_pass_draws_rotations_anew_and_nothing_else(data):

@@ -58,7 +58,7 @@ def test_every_number_equals_a_loop_over_tasks(evaluated):
             shots=settings.shots,
             queries=queries,
             rotations=settings.rotations,
-            seed=None,
+            seeds=[],
             device=torch.device("cpu"),
         )
         images = torch.from_numpy(data.images)

@@ -14,11 +14,11 @@ from maml.episodes import gather, training_batch
 from maml.errors import UserError
 from maml.graphs import unchanged
 from maml.iteration import MetaIteration
-from maml.meta import meta_gradient
+from maml.meta import meta_gradient, meta_gradients
 from maml.optimizer import MetaOptimizer
 from maml.philox import TorchPhilox
 from maml.session import Session
-from maml.training_state import State
+from maml.together import Together
 
 TASKS = 4
 
@@ -56,16 +56,25 @@ class Training:
 
     def __init__(self, here: Session) -> None:
         self.said: list[str] = []
-        self.state = State(here, self.said.append)
+        self.together = Together(here, self.said.append)
         self.iterate = MetaIteration(
-            here, self.state.theta, self.state.optimizer, self.state.chunks["training"]
+            here,
+            self.together.thetas,
+            self.together.optimizer,
+            self.together.chunks["training"],
         )
 
     def run(self, iterations: int) -> torch.Tensor:
         return torch.stack([self.iterate() for _ in range(iterations)]).cpu()
 
     def bits(self) -> list[torch.Tensor]:
-        return [value.cpu().clone() for value in self.state.optimizer.tensors()]
+        return [value.cpu().clone() for value in self.together.optimizer.tensors()]
+
+    def counted(self, iterations: int) -> dict:
+        """Return what a checkpoint would hold after so many iterations were done."""
+        for state in self.together.states:
+            state.iteration = iterations
+        return self.together.saved()
 
 
 def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
@@ -75,7 +84,7 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
 def test_is_sampling_gathering_the_meta_gradient_and_adam(job):
     here = session(job)
     settings, space = job.settings, here.space("train", job.settings.train_queries)
-    training, expected = Training(here), State(here)
+    training, expected = Training(here), Together(here).states[0]
     for number in range(3):  # the second meta-batch begins the second pass over six tasks
         numbers, passes = training_batch(torch.tensor(number), TASKS, settings.training_tasks)
         batch = gather(here.images, space.tasks(numbers, passes), shots=1, dtype=torch.float32)
@@ -84,8 +93,22 @@ def test_is_sampling_gathering_the_meta_gradient_and_adam(job):
             job.network, job.gradient, settings, expected.theta, batch, chunk=chunk
         )
         expected.optimizer.step(result.gradient)
-        assert training.iterate().tolist() == [result.loss.item(), result.accuracy.item()]
-        assert same(training.bits(), expected.optimizer.tensors())
+        assert training.iterate().tolist() == [[result.loss.item(), result.accuracy.item()]]
+        [state] = training.together.states
+        assert same(state.optimizer.tensors(), expected.optimizer.tensors())
+
+
+def test_several_seeds_at_once_move_as_each_alone(job):
+    job = job.model_copy(update={"together": [0, 4, 2]})
+    here = replace(session(job), dtype=torch.float64)
+    together = Training(here)
+    losses = together.run(3)
+    for index, one in enumerate(job.each()):
+        alone = Training(replace(here, job=one.model_copy(update={"together": []})))
+        torch.testing.assert_close(losses[:, [index]], alone.run(3))
+        [expected] = alone.together.states
+        for name, value in together.together.states[index].theta.items():
+            torch.testing.assert_close(value, expected.theta[name], rtol=1e-6, atol=1e-9)
 
 
 def test_choosing_tasks_as_a_gpu_does_gives_the_same_bits(job, monkeypatch):
@@ -100,14 +123,14 @@ def test_goes_on_where_the_optimizer_stands(job):
     whole, first, rest = (Training(session(job)) for _ in range(3))
     losses = whole.run(4)
     first.run(2)
-    rest.state.restore(first.state.saved() | {"iteration": 2})
+    rest.together.restore(first.counted(2))
     assert torch.equal(rest.run(2), losses[2:])
     assert same(rest.bits(), whole.bits())
 
 
 def test_what_runs_unchanged_does_not_count(job):
     plain, warmed = Training(session(job)), Training(session(job))
-    with unchanged(warmed.state.optimizer.tensors()):
+    with unchanged(warmed.together.optimizer.tensors()):
         warmed.run(2)
     assert same(warmed.bits(), Training(session(job)).bits())
     assert torch.equal(plain.run(2), warmed.run(2))
@@ -123,9 +146,9 @@ def memory(monkeypatch):
         bounds[1].append(chunk)
         if chunk > bounds[0]:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return meta_gradient(*arguments, chunk=chunk, **named)
+        return meta_gradients(*arguments, chunk=chunk, **named)
 
-    monkeypatch.setattr(iteration, "meta_gradient", bounded)
+    monkeypatch.setattr(iteration, "meta_gradients", bounded)
     return bounds
 
 
@@ -152,13 +175,13 @@ def check_out_of_memory(job, memory):
     with pytest.raises(UserError, match="for one task"):
         training.run(1)
     assert same(training.bits(), before)
-    training.state.chunks["training"].tasks, memory[0] = TASKS, 1
-    small.state.chunks["training"].tasks = 1
+    training.together.chunks["training"].tasks, memory[0] = TASKS, 1
+    small.together.chunks["training"].tasks = 1
     assert torch.equal(training.run(2), small.run(2))
     assert same(training.bits(), small.bits())
     assert memory[1].count(TASKS) > 0
     assert training.said[-1].endswith("for 2 tasks at once; goes on with 1")
-    assert training.state.saved()["tasks_at_once"]["training"] == 1
+    assert training.together.saved()["seeds"][0]["tasks_at_once"]["training"] == 1
 
 
 def test_out_of_memory_changes_nothing_but_the_chunk(job, memory):
@@ -213,16 +236,17 @@ def test_a_simulated_gpu_refuses_what_the_tests_below_look_for():
     "experiment", ["omniglot-5way-1shot", "omniglot-5way-1shot-mlp", "miniimagenet-5way-1shot"]
 )
 @pytest.mark.parametrize("form", ["tensorflow", "pytorch"])
-def test_a_simulated_gpu_waits_for_nothing(drawn, experiment, method, form):
-    job = drawn(experiment, method, 0)
+@pytest.mark.parametrize("seeds", [[], [0, 1]])
+def test_a_simulated_gpu_waits_for_nothing(drawn, experiment, method, form, seeds):
+    job = drawn(experiment, method, 0).model_copy(update={"together": seeds})
     settings = job.settings.model_copy(update={"adam_form": form})
     here = session(job.model_copy(update={"settings": settings}))
-    theta = State(here).theta
+    thetas = Together(here).thetas
     with simulated_gpu():
         there = replace(here, device=torch.device("cuda"), images=here.images.to("cuda"))
-        theta = {name: value.to("cuda") for name, value in theta.items()}
+        thetas = {name: value.to("cuda") for name, value in thetas.items()}
         chunk = there.chunk(settings.train_queries, settings.meta_batch_size)
-        iterate = MetaIteration(there, theta, MetaOptimizer(theta, settings), chunk)
+        iterate = MetaIteration(there, thetas, MetaOptimizer(thetas, settings), chunk)
         with OnAGpuAlone():
             assert iterate().is_cuda
 
@@ -260,6 +284,6 @@ def test_capturing_changes_nothing_and_goes_on_where_the_optimizer_stands(job):
     whole, first, rest = (Training(session(job, "cuda", cuda_graphs=True)) for _ in range(3))
     losses = whole.run(6)
     first.run(3)
-    rest.state.restore(first.state.saved() | {"iteration": 3})
+    rest.together.restore(first.counted(3))
     assert torch.equal(rest.run(3), losses[3:])
     assert same(rest.bits(), whole.bits())

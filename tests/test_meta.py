@@ -5,7 +5,7 @@ from helpers import ROOT
 
 from maml import plain, published
 from maml.episodes import Batch
-from maml.meta import meta_gradient, meta_loss_scale
+from maml.meta import meta_gradient, meta_gradients, meta_loss_scale
 from maml.networks import initialise
 
 CASES = [  # experiment, size of the images (smaller than the paper's where that would take long)
@@ -163,6 +163,39 @@ def test_is_the_same_in_parts(paper, random_batch, chunk):
     assert relative(parts.gradient, whole.gradient) < 1e-12
     torch.testing.assert_close(parts.loss, whole.loss)
     assert parts.accuracy == pytest.approx(float(whole.accuracy))
+
+
+@pytest.mark.parametrize("method", ["maml", "fomaml"])
+@pytest.mark.parametrize("chunk", [None, 2])
+@pytest.mark.parametrize(
+    "name", ["omniglot-5way-1shot", "omniglot-5way-1shot-mlp", "miniimagenet-5way-1shot"]
+)
+def test_of_several_weights_at_once_is_that_of_each(
+    paper, random_batch, device, name, chunk, method
+):
+    starts = [start(paper, name, 28, seed) for seed in (1, 2)]
+    experiment, network, dataset, _ = starts[0]
+    experiment = experiment.model_copy(update={"inner_steps": 2, "inner_step_size": 0.05})
+    batches = [random_batch(experiment, dataset, tasks=3, size=28, seed=seed) for seed in (1, 2)]
+    how = paper.methods[method]
+    together = meta_gradients(
+        network,
+        how,
+        experiment,
+        {key: torch.stack([theta[key] for *_, theta in starts]).to(device) for key in starts[0][3]},
+        Batch(*(torch.cat(parts).to(device) for parts in zip(*map(tensors, batches), strict=True))),
+        chunk=chunk,
+    )
+    for index, batch in enumerate(batches):
+        alone = meta_gradient(network, how, experiment, starts[index][3], batch)
+        ours = {key: value[index].cpu() for key, value in together.gradient.items()}
+        assert relative(ours, alone.gradient) < 1e-9
+        assert float(together.loss[index]) == pytest.approx(float(alone.loss), rel=1e-12)
+        assert float(together.accuracy[index]) == pytest.approx(float(alone.accuracy))
+
+
+def tensors(batch):
+    return vars(batch).values()
 
 
 def golden(case, experiment, network, dataset):

@@ -7,6 +7,23 @@ from maml.optimizer import MetaOptimizer
 GRADIENTS = [np.array([3e-9, -1e-8, 0.5]), np.array([1e-9, 2e-8, -40.0]), np.array([0.0, 1e-8, 2])]
 
 
+def test_a_seeds_part_is_the_optimizer_of_that_seed(paper):
+    experiment = paper.experiment("miniimagenet-5way-1shot")  # clips
+    both = {"w": torch.zeros(2, 3, dtype=torch.float64)}
+    optimizer = MetaOptimizer(both, experiment)
+    first, second = optimizer.of_seed(0), optimizer.of_seed(1)
+    for gradient in GRADIENTS:
+        optimizer.step({"w": torch.stack([torch.from_numpy(gradient), torch.ones(3)])})
+    assert np.array_equal(both["w"][0], run(experiment, GRADIENTS))
+    assert second.state()["updates"] == len(GRADIENTS)
+    alone = MetaOptimizer({"w": torch.zeros(3, dtype=torch.float64)}, experiment)
+    alone.restore(first.state())
+    second.restore(alone.state())
+    for one, other in zip(first.tensors()[1:], second.tensors()[1:], strict=True):
+        assert torch.equal(one, other)  # all but θ, which is not the optimizer's to restore
+    assert torch.equal(optimizer.state()["mean"]["w"][1], first.state()["mean"]["w"])
+
+
 def run(experiment, gradients):
     theta = {"w": torch.zeros(3, dtype=torch.float64)}
     optimizer = MetaOptimizer(theta, experiment)

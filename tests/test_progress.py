@@ -50,6 +50,19 @@ def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(job, clock, capsys):
     assert lines[1].endswith("loss 0.500, accuracy 25.0 %, 2 min left")
 
 
+def test_seeds_that_are_trained_at_once_say_the_same(job, capsys):
+    job = job.model_copy(update={"together": [0, 7]})
+    with Progress(job, "training", 10) as shown:
+        shown.update(4, loss=0.5, accuracy=0.25)
+    beats = [Heartbeat.read(each) for each in job.each()]
+    assert beats[0] == beats[1]
+    assert beats[0].state == "trained"
+    assert " maml seeds 0, 7: training, 4 of 10" in capsys.readouterr().err
+    with Progress(job, "evaluating", 3, unit="tasks"):
+        assert Heartbeat.read(job.each()[1]).state == "trained"
+        assert Heartbeat.read(job).state == "evaluating"
+
+
 def test_the_time_left_counts_the_speed_of_this_process_alone(job, clock):
     with Progress(job, "training", 60_000) as shown:
         shown.update(50_001)

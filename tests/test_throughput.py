@@ -30,7 +30,7 @@ def job(smoke, tmp_path, monkeypatch):
 def computed(monkeypatch):
     """Let computing take known times; return the meta-batches' sizes and (tasks, steps) so far."""
     now, seen = [0.0], {"training": [], "adapting": []}
-    meta_gradient, measure_all = iteration.meta_gradient, throughput.measure_all
+    meta_gradient, measure_all = iteration.meta_gradients, throughput.measure_all
 
     def slow_gradient(network, gradient, settings, theta, batch, **named):
         seen["training"].append(len(batch.support_labels))
@@ -44,7 +44,7 @@ def computed(monkeypatch):
             network, *args, tasks=tasks, steps=steps, query_counts=query_counts, **others
         )
 
-    monkeypatch.setattr(iteration, "meta_gradient", slow_gradient)
+    monkeypatch.setattr(iteration, "meta_gradients", slow_gradient)
     monkeypatch.setattr(throughput, "measure_all", slow_measure)
     monkeypatch.setattr(throughput.time, "perf_counter", lambda: now[0])
     return seen

@@ -1,6 +1,5 @@
 """The inner loop: gradient steps on each task's support set (Algorithm 2, lines 4 to 8)."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -63,11 +62,22 @@ class Loss:
 
 def replicate(theta: Parameters, tasks: int) -> Parameters:
     """Return φ_i = θ for each task, before its first step; kernels in the order of their use."""
-    return {name: _input_last(value).expand(tasks, *value.shape) for name, value in theta.items()}
+    return replicate_each({name: value[None] for name, value in theta.items()}, tasks)
 
 
-def _input_last(value: Tensor) -> Tensor:
-    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+def replicate_each(thetas: Parameters, tasks: int) -> Parameters:
+    """Return φ_i for so many tasks of each of several θ, ``(seeds · tasks, …)``."""
+    return {name: _replicated(value, tasks) for name, value in thetas.items()}
+
+
+def _replicated(value: Tensor, tasks: int) -> Tensor:
+    if value.ndim == 5:  # kernels, whose input channels are to be next to each other in memory
+        return _replicated_as_it_lies(value.movedim(2, -1).contiguous(), tasks).movedim(-1, 2)
+    return _replicated_as_it_lies(value, tasks)
+
+
+def _replicated_as_it_lies(value: Tensor, tasks: int) -> Tensor:
+    return value[:, None].expand(-1, tasks, *value.shape[1:]).flatten(0, 1)  # one θ is not copied
 
 
 def inner_step(support: Loss, step_size: float) -> Parameters:

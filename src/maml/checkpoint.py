@@ -26,7 +26,8 @@ SHOWN_CHANGES = 4
 
 def location(job: Job, identity: str) -> Path:
     """Return the checkpoint of the training whose inputs have this digest."""
-    folder = paths.CHECKPOINTS / job.experiment / job.method / f"seed-{job.seed}"
+    seeds = "-".join(map(str, job.seeds))
+    folder = paths.CHECKPOINTS / job.experiment / job.method / f"seed-{seeds}"
     return folder / f"{identity}.checkpoint"
 
 

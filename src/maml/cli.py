@@ -88,15 +88,24 @@ def preview(
 def train(
     experiment: Experiment,
     method: Method,
-    seed: Seed,
+    seeds: Annotated[
+        str, typer.Argument(help="Initialisation and training tasks; `0,1,2` trains three at once.")
+    ],
     data: Annotated[Path, typer.Argument(help="What `prepare` made.")],
-    out: Annotated[Path, typer.Argument(help="The folder for weights and learning curve.")],
+    outs: Annotated[
+        list[Path],
+        typer.Argument(help="The folder for weights and learning curve, one for each seed."),
+    ],
     config: ConfigFiles = DEFAULT,
 ) -> None:
-    """Meta-train one network; resumes where an interrupted run stopped."""
+    """Meta-train one network, or several at once; resumes where an interrupted run stopped."""
     from maml.train import train
 
-    train(configuration.read(config).job(experiment, method, seed), data, out)
+    numbers = _seeds(seeds)
+    if len(numbers) != len(outs):
+        raise UserError(f"there are {len(numbers)} seeds and {len(outs)} folders for them")
+    settings = configuration.read(config)
+    train(settings.job(experiment, method, numbers[0], together=numbers), data, *outs)
 
 
 @app.command()
@@ -238,6 +247,16 @@ def schema(
     from maml.reference import write_reference
 
     write_reference(out)
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UserError(f"seeds are numbers with commas between them, not {text!r}") from error
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise UserError(f"seeds are different numbers from 0, not {text!r}")
+    return seeds
 
 
 def _dataset(settings: configuration.Config, name: str) -> configuration.Dataset:

@@ -213,6 +213,13 @@ class Runtime(Strict):
     precision: Literal["float32", "float64"] = Field(description="Of all arithmetic.")
     threads: int = Field(ge=1, description="CPU threads of a training or evaluation job.")
     jobs_per_gpu: int = Field(ge=1, description="Jobs that share a GPU at the same time.")
+    seeds_at_once: int = Field(
+        default=1,
+        ge=1,
+        description="Seeds that one training job computes together, in the order of "
+        "`select.seeds`: the first so many, the next so many, and the rest. A seed's last digits "
+        "differ from those that it has alone.",
+    )
     checkpoint_every: int = Field(
         ge=1, description="Iterations between two checkpoints from which a training can resume."
     )
@@ -278,10 +285,22 @@ class Config(Strict):
         used = self.experiment(name).model_dump()
         return {key: (full[key], used[key]) for key in full if full[key] != used[key]}
 
-    def job(self, experiment: str, method: str, seed: int) -> Job:
-        """Return everything that decides one training and its evaluation."""
+    def job(
+        self, experiment: str, method: str, seed: int, *, together: list[int] | None = None
+    ) -> Job:
+        """Return everything that decides one training and its evaluation.
+
+        Args:
+            experiment: a key of ``experiments``.
+            method: a key of ``methods``.
+            seed: any.
+            together: the seeds that are trained at once, ``seed`` among them; by default as
+                ``runtime.seeds_at_once`` has it.
+        """
         settings = self.experiment(experiment)
         _require("method", method, self.methods)
+        if together is None:
+            together = next((group for group in self.seed_groups() if seed in group), [])
         return Job(
             run=self.run,
             experiment=experiment,
@@ -293,7 +312,13 @@ class Config(Strict):
             gradient=self.methods[method],
             runtime=self.runtime,
             data=self.data_slug(settings.dataset),
+            together=together if len(together) > 1 else [],
         )
+
+    def seed_groups(self) -> list[list[int]]:
+        """Return the selected seeds, those of one training job together."""
+        seeds, size = self.select.seeds, self.runtime.seeds_at_once
+        return [seeds[first : first + size] for first in range(0, len(seeds), size)]
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the selected (experiment, method) pairs that make sense together."""
@@ -320,7 +345,11 @@ class Config(Strict):
 
 
 class Job(Strict):
-    """One training and its evaluation, with all that decides them."""
+    """One training and its evaluation, with all that decides them.
+
+    ``together`` are the seeds that one process trains together, this one among them; none where
+    that is this one alone.
+    """
 
     run: str
     experiment: str
@@ -332,6 +361,16 @@ class Job(Strict):
     gradient: Method
     runtime: Runtime
     data: str
+    together: list[int] = []
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that one process trains together."""
+        return self.together or [self.seed]
+
+    def each(self) -> list[Job]:
+        """Return the job of each of :attr:`seeds`."""
+        return [self.model_copy(update={"seed": seed}) for seed in self.seeds]
 
     def training_settings(self) -> dict[str, Any]:
         """Return what decides the trained weights; a change of it retrains."""
@@ -356,6 +395,7 @@ class Job(Strict):
                 "network": self.network.model_dump(),
                 "method": self.gradient.model_dump(exclude={"label", "paper_row"}),
                 "cuda_graphs": self.runtime.cuda_graphs,
+                "seeds_at_once": len(self.seeds),
             }
         return chosen | self.runtime.model_dump(include={"precision", "threads", "task_chunk"})
 

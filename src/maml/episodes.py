@@ -8,7 +8,7 @@ computes with the tasks, which does not wait for the host.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,10 +57,11 @@ class Batch:
     query_images: Tensor
     query_labels: Tensor
 
-    def split(self, tasks: int) -> Iterator["Batch"]:
-        """Yield the batch in parts of at most ``tasks`` tasks."""
-        for part in zip(*(value.split(tasks) for value in vars(self).values()), strict=True):
-            yield Batch(*part)
+    def split(self, tasks: int, seeds: int = 1) -> Iterator["Batch"]:
+        """Yield the batch in parts of at most ``tasks`` tasks of each of so many seeds."""
+        of_seeds = (value.unflatten(0, (seeds, -1)) for value in vars(self).values())
+        for part in zip(*(value.split(tasks, dim=1) for value in of_seeds), strict=True):
+            yield Batch(*(value.flatten(0, 1) for value in part))
 
 
 class TaskSpace:
@@ -73,7 +74,7 @@ class TaskSpace:
         shots: K, support images of a class.
         queries: query images of a class. A task with fewer queries has the first of these.
         rotations: whether each class of each task is turned by a random number of quarter turns.
-        seed: of training tasks; None for validation and test tasks, which all seeds share.
+        seeds: of training tasks; none for validation and test tasks, which all seeds share.
         device: where tasks are chosen.
 
     Raises:
@@ -89,7 +90,7 @@ class TaskSpace:
         shots: int,
         queries: int,
         rotations: bool,
-        seed: int | None,
+        seeds: Sequence[int],
         device: torch.device,
     ) -> None:
         self._classes = torch.from_numpy(data.classes(split)).to(device)
@@ -105,13 +106,13 @@ class TaskSpace:
                 f"{shots} shots and {queries} queries are more than the {self._images_per_class} "
                 f"images of a class of {data.name}"
             )
-        address = f"{data.name}/{split}/{ways}-way/{shots}-shot/seed-{seed}"
-        key = np.frombuffer(hashlib.sha256(address.encode()).digest()[:16], dtype="<u8")
+        address = f"{data.name}/{split}/{ways}-way/{shots}-shot/seed-"
+        keys = np.stack([_key(f"{address}{seed}") for seed in seeds or [None]])
         philox = NumpyPhilox if device.type == "cpu" else TorchPhilox
-        self._philox = philox(key, device)
+        self._philox = philox(keys, device)
 
     def tasks(self, numbers: Tensor, passes: Tensor | int = 0) -> Tasks:
-        """Return the tasks with these numbers.
+        """Return the tasks with these numbers; of several seeds, one seed's after the other's.
 
         Args:
             numbers: int64 ``(tasks,)``, from 0, on the device.
@@ -124,13 +125,17 @@ class TaskSpace:
         if self._rotations:
             streams.append(_stream(_ROTATION, numbers, passes))
             counts.append(ways)
-        choice, *turns = self._philox.words(streams, counts)
+        choice, *turns = (words.flatten(0, 1) for words in self._philox.words(streams, counts))
         within = choice[:, classes:].unflatten(1, (ways, images))
         return Tasks(
             self._classes[_least(choice[:, :classes], ways)],
             _least(within, self._drawn),
             turns[0] >> 62 & 3 if turns else None,
         )
+
+
+def _key(address: str) -> np.ndarray:
+    return np.frombuffer(hashlib.sha256(address.encode()).digest()[:16], dtype="<u8")
 
 
 def _stream(kind: int, numbers: Tensor, passes: Tensor | int) -> Tensor:

@@ -75,7 +75,8 @@ def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
         }
         _write(folder / "evaluation.csv", origin, tables)
     if training["outcome"] == "finished" and "identity" in training:
-        checkpoint.remove(job, training["identity"])
+        trained_with = job.model_copy(update={"together": training.get("together", [])})
+        checkpoint.remove(trained_with, training["identity"])
 
 
 def _weights(path: Path, job: Job) -> weights.Trained:
@@ -99,6 +100,8 @@ def _training(path: Path) -> dict[str, Any]:
         training = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(training["outcome"], str):
             raise TypeError("outcome is no text")
+        if not all(isinstance(seed, int) for seed in training.get("together", [])):
+            raise TypeError("together are no seeds")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged ({error}); remove its folder and train again"

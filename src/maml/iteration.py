@@ -14,7 +14,7 @@ from maml.chunk import Chunk
 from maml.episodes import gather, training_batch
 from maml.graphs import captured
 from maml.layers import Parameters
-from maml.meta import MetaGradient, meta_gradient
+from maml.meta import MetaGradient, meta_gradients
 from maml.optimizer import MetaOptimizer
 from maml.session import Session
 
@@ -23,22 +23,24 @@ class MetaIteration:
     """What a training repeats."""
 
     def __init__(
-        self, here: Session, theta: Parameters, optimizer: MetaOptimizer, chunk: Chunk
+        self, here: Session, thetas: Parameters, optimizer: MetaOptimizer, chunk: Chunk
     ) -> None:
         """Prepare the iterations of a job.
 
         Args:
             here: the job, its images and its device.
-            theta: θ, on the device.
+            thetas: θ of each seed of the job, ``(seeds, …)``, on the device.
             optimizer: updates θ in place; its count of updates is the number of the next iteration.
-            chunk: how many tasks of the meta-batch to compute at once.
+            chunk: how many tasks of each seed's meta-batch to compute at once.
         """
-        self._here, self._theta, self._optimizer, self._chunk = here, theta, optimizer, chunk
+        self._here, self._thetas, self._optimizer, self._chunk = here, thetas, optimizer, chunk
         self._space = here.space("train", here.job.settings.train_queries)
         self._replay: Callable[[], Tensor] | None = None
 
     def __call__(self) -> Tensor:
-        """Update θ by the next meta-batch; return its loss and accuracy, ``(2,)``, on the device.
+        """Update θ by the next meta-batch; return its loss and accuracy on the device.
+
+        They are ``(seeds, 2)``.
 
         Raises:
             UserError: the memory does not suffice for one task.
@@ -63,12 +65,12 @@ class MetaIteration:
             dtype=self._here.dtype,
         )
         # Lines 4 to 9, and the gradient of line 10.
-        return meta_gradient(job.network, job.gradient, settings, self._theta, batch, chunk=chunk)
+        return meta_gradients(job.network, job.gradient, settings, self._thetas, batch, chunk=chunk)
 
     def _update(self, result: MetaGradient) -> Tensor:
         # Line 10: update θ.
         self._optimizer.step(result.gradient)
-        return torch.stack([result.loss, result.accuracy])
+        return torch.stack([result.loss, result.accuracy], dim=1)
 
     def _captured(self, chunk: int) -> Callable[[], Tensor]:
         def work() -> Tensor:

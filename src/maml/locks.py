@@ -10,8 +10,8 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -47,6 +47,15 @@ def held(what: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def all_held(paths: Iterable[Path]) -> Iterator[None]:
+    """Hold the lock on each; in one order, so that no two processes wait for each other."""
+    with ExitStack() as stack:
+        for path in sorted(paths):
+            stack.enter_context(held(path))
+        yield
 
 
 def _busy(what: Path, holder: Path) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from maml.adaptation import Loss, inner_step, replicate
+from maml.adaptation import Loss, inner_step, replicate_each
 from maml.config import Experiment, Method, Network
 from maml.episodes import Batch
 from maml.layers import Parameters
@@ -22,8 +22,9 @@ class MetaGradient:
 
     Attributes:
         gradient: of the meta-loss with respect to θ, before the clip.
-        loss: mean query cross-entropy after the inner steps, a scalar tensor.
-        accuracy: query accuracy after the inner steps, mean over tasks, a scalar tensor.
+        loss: mean query cross-entropy after the inner steps, a scalar tensor; of several θ,
+            ``(seeds,)``.
+        accuracy: query accuracy after the inner steps, mean over tasks, of the same shape.
     """
 
     gradient: Parameters
@@ -41,7 +42,6 @@ def meta_loss_scale(experiment: Experiment) -> float:
     return experiment.ways * experiment.train_queries / experiment.shots
 
 
-@torch.no_grad()
 def meta_gradient(
     network: Network,
     method: Method,
@@ -61,26 +61,62 @@ def meta_gradient(
         batch: the meta-batch's images and labels.
         chunk: tasks to compute at once, with the same result; None: all.
     """
-    tasks = len(batch.support_labels)
+    thetas = {name: value[None] for name, value in theta.items()}
+    of_each = meta_gradients(network, method, experiment, thetas, batch, chunk=chunk)
+    return MetaGradient(
+        gradient={name: value[0] for name, value in of_each.gradient.items()},
+        loss=of_each.loss[0],
+        accuracy=of_each.accuracy[0],
+    )
+
+
+@torch.no_grad()
+def meta_gradients(
+    network: Network,
+    method: Method,
+    experiment: Experiment,
+    thetas: Parameters,
+    batch: Batch,
+    *,
+    chunk: int | None = None,
+) -> MetaGradient:
+    """Return the meta-gradients of several θ, as :func:`meta_gradient` does of one.
+
+    Args:
+        network: which network.
+        method: how to differentiate.
+        experiment: inner steps, α and the meta-loss's scale.
+        thetas: the θ of each seed, ``(seeds, …)``.
+        batch: as many tasks of each seed, one seed's after the other's.
+        chunk: tasks of each seed to compute at once, with the same result; None: all.
+    """
+    seeds = len(next(iter(thetas.values())))
+    tasks = len(batch.support_labels) // seeds
     parts = [
-        _of_tasks(network, method, experiment, theta, part) for part in batch.split(chunk or tasks)
+        _of_tasks(network, method, experiment, thetas, part, seeds)
+        for part in batch.split(chunk or tasks, seeds)
     ]
     gradients, losses, accuracies = zip(*parts, strict=True)
     scale = meta_loss_scale(experiment) / tasks
     return MetaGradient(
-        gradient={name: scale * sum(part[name] for part in gradients) for name in theta},
-        loss=torch.cat(losses).mean(),
-        accuracy=torch.cat(accuracies).mean(),
+        gradient={name: scale * sum(part[name] for part in gradients) for name in thetas},
+        loss=torch.cat(losses, dim=1).mean(dim=1),
+        accuracy=torch.cat(accuracies, dim=1).mean(dim=1),
     )
 
 
 def _of_tasks(
-    network: Network, method: Method, experiment: Experiment, theta: Parameters, batch: Batch
+    network: Network,
+    method: Method,
+    experiment: Experiment,
+    thetas: Parameters,
+    batch: Batch,
+    seeds: int,
 ) -> tuple[Parameters, Tensor, Tensor]:
-    """Return the sum of some tasks' gradients, their losses and accuracies."""
+    """Return the sum of some tasks' gradients, their losses and accuracies, seed by seed."""
     cut = method.max_pool_second_derivative == "cut"
     alpha = experiment.inner_step_size
-    phi = replicate(theta, len(batch.support_labels))
+    phi = replicate_each(thetas, len(batch.support_labels) // seeds)
     steps = []
     for _ in range(experiment.inner_steps):
         support = Loss(network, phi, batch.support_images, batch.support_labels, cut_max_pool=cut)
@@ -91,9 +127,9 @@ def _of_tasks(
     v = query.add_gradient({}, 1.0)
     for support in reversed(steps):
         v = support.add_curvature(v, -alpha)
-    unused = {name: torch.zeros_like(value) for name, value in theta.items() if name not in v}
+    unused = {name: torch.zeros_like(value) for name, value in thetas.items() if name not in v}
     return (
-        {name: value.sum(dim=0) for name, value in v.items()} | unused,
-        query.values(),
-        query.accuracies(),
+        {name: value.unflatten(0, (seeds, -1)).sum(dim=1) for name, value in v.items()} | unused,
+        query.values().unflatten(0, (seeds, -1)),
+        query.accuracies().unflatten(0, (seeds, -1)),
     )

@@ -4,7 +4,8 @@
 a CPU it gives the bits of ``torch.optim.Adam``.
 """
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import torch
 
@@ -61,13 +62,25 @@ class MetaOptimizer:
             epsilon /= correction
         return step_size, correction, epsilon
 
+    def of_seed(self, index: int) -> Self:
+        """Return one seed's part of an optimizer of ``(seeds, …)``: the same memory and count."""
+        part = copy.copy(self)
+        part._theta, part._mean, part._square = (
+            {name: value[index] for name, value in of.items()} for of in self._all()
+        )
+        return part
+
     def tensors(self) -> list[torch.Tensor]:
         """Return all that an update changes, θ included."""
         return [*(value for of in self._all() for value in of.values()), self.updates]
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint needs."""
-        return {"mean": self._mean, "square": self._square, "updates": self.updates}
+        """Return a copy of what a checkpoint needs."""
+        return {
+            "mean": {name: value.clone() for name, value in self._mean.items()},
+            "square": {name: value.clone() for name, value in self._square.items()},
+            "updates": self.updates.clone(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from :meth:`state`."""

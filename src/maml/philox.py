@@ -19,13 +19,13 @@ _LOW = 2**32 - 1
 
 
 class NumpyPhilox:
-    """NumPy's, on the CPU; ``key`` is uint64 ``(2,)``."""
+    """NumPy's, on the CPU; ``keys`` are uint64 ``(keys, 2)``."""
 
-    def __init__(self, key: np.ndarray, device: torch.device) -> None:
-        self._key = key
+    def __init__(self, keys: np.ndarray, device: torch.device) -> None:
+        self._keys = keys
 
     def words(self, counters: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
-        """Return the first words of some kinds of streams, int64 ``(streams, count)`` each.
+        """Return the first words of some kinds of streams, int64 ``(keys, streams, count)`` each.
 
         Args:
             counters: of each kind, int64 ``(streams, 3)``: what follows the lowest of a counter's
@@ -33,13 +33,21 @@ class NumpyPhilox:
             counts: words of each stream of a kind.
         """
         return [
-            torch.from_numpy(np.stack([self._stream(counter, count) for counter in kind.numpy()]))
+            torch.from_numpy(
+                np.stack(
+                    [
+                        [_stream(key, counter, count) for counter in kind.numpy()]
+                        for key in self._keys
+                    ]
+                )
+            )
             for kind, count in zip(counters, counts, strict=True)
         ]
 
-    def _stream(self, counter: np.ndarray, count: int) -> np.ndarray:
-        counter = np.array([0, *counter], dtype=np.uint64)
-        return np.random.Philox(key=self._key, counter=counter).random_raw(count).view(np.int64)
+
+def _stream(key: np.ndarray, counter: np.ndarray, count: int) -> np.ndarray:
+    counter = np.array([0, *counter], dtype=np.uint64)
+    return np.random.Philox(key=key, counter=counter).random_raw(count).view(np.int64)
 
 
 class TorchPhilox:
@@ -48,23 +56,18 @@ class TorchPhilox:
     int64 products and sums wrap as unsigned ones do: only the upper half of a product needs care.
     """
 
-    def __init__(self, key: np.ndarray, device: torch.device) -> None:
-        def pairs(words: list[tuple[int, int]]) -> list[Tensor]:
-            """Return each pair as ``(2, 1, 1)``, on the device."""
-            signed = np.array(words, dtype=np.uint64).view(np.int64)
-            return list(torch.from_numpy(signed).to(device)[:, :, None, None])
+    def __init__(self, keys: np.ndarray, device: torch.device) -> None:
+        def pairs(words: np.ndarray) -> list[Tensor]:
+            """Return pairs of words ``(…, keys or 1, 2)`` as ``(2, keys or 1, 1, 1)`` each."""
+            signed = torch.from_numpy(words.view(np.int64)).to(device)
+            return list(signed.movedim(-1, 1)[..., None, None])
 
-        a, b = FACTORS
+        factors = np.array(FACTORS, dtype=np.uint64)
         self._factor, self._factor_low, self._factor_high = pairs(
-            [FACTORS, (a & _LOW, b & _LOW), (a >> 32, b >> 32)]
+            np.stack([factors, factors & np.uint64(_LOW), factors >> np.uint64(32)])[:, None]
         )
-        (first, second), (step, other) = map(int, key), KEY_STEPS
-        self._keys = pairs(
-            [
-                ((first + turn * step) % 2**64, (second + turn * other) % 2**64)
-                for turn in range(ROUNDS)
-            ]
-        )
+        turns = np.arange(ROUNDS, dtype=np.uint64)[:, None, None]
+        self._keys = pairs(keys + turns * np.array(KEY_STEPS, dtype=np.uint64))  # modulo 2⁶⁴
 
     def words(self, counters: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
         """Return what :meth:`NumpyPhilox.words` returns, on the device of ``counters``.
@@ -72,19 +75,19 @@ class TorchPhilox:
         All streams are as long as the longest: it is the number of operations that takes time.
         """
         blocks = -(-max(counts) // 4)
-        words = self._words(torch.cat(list(counters)), blocks).split(list(map(len, counters)))
-        return [kind[:, :count] for kind, count in zip(words, counts, strict=True)]
+        words = self._words(torch.cat(list(counters)), blocks).split(list(map(len, counters)), 1)
+        return [kind[:, :, :count] for kind, count in zip(words, counts, strict=True)]
 
     def _words(self, counters: Tensor, blocks: int) -> Tensor:
         # NumPy counts before it computes, so a stream's first block is number 1.
         c0 = torch.arange(1, 1 + blocks, device=counters.device).expand(len(counters), -1)
         c1, c2, c3 = counters[:, :, None].expand(-1, -1, blocks).unbind(1)
-        even, odd = torch.stack([c0, c2]), torch.stack([c1, c3])
+        even, odd = torch.stack([c0, c2])[:, None], torch.stack([c1, c3])[:, None]
         for key in self._keys:
             upper, lower = self._upper_product(even), even * self._factor
             even, odd = upper.flip(0) ^ odd ^ key, lower.flip(0)
-        words = torch.stack([even[0], odd[0], even[1], odd[1]], dim=2)
-        return words.flatten(1)
+        words = torch.stack([even[0], odd[0], even[1], odd[1]], dim=3)
+        return words.flatten(2)
 
     def _upper_product(self, x: Tensor) -> Tensor:
         """Return the upper 64 of the 128 bits of each word times its factor."""

@@ -36,7 +36,7 @@ def draw_tasks(experiment: Experiment, data_folder: Path, out: Path) -> None:
         shots=experiment.shots,
         queries=queries,
         rotations=experiment.rotations,
-        seed=0,
+        seeds=[0],
         device=torch.device("cpu"),
     )
     tasks = space.tasks(torch.arange(TASKS))

@@ -82,7 +82,7 @@ class Progress:
     ``failed`` with its reason, or ``interrupted``.
 
     Args:
-        job: whose progress it is.
+        job: whose progress it is; of a training that of all its seeds, which say the same.
         stage: ``training`` or ``evaluating``.
         total: how many units the whole job has, those of earlier processes included.
         unit: what is counted.
@@ -96,8 +96,10 @@ class Progress:
         *,
         unit: str = "iterations",
     ):
-        self._name = f"{job.experiment} {job.method} seed {job.seed}"
-        self._heartbeat = _heartbeat_path(job)
+        jobs = job.each() if stage == "training" else [job]
+        seeds = ", ".join(str(each.seed) for each in jobs)
+        self._name = f"{job.experiment} {job.method} seed{'s'[: len(jobs) - 1]} {seeds}"
+        self._heartbeats = [_heartbeat_path(each) for each in jobs]
         self._stage, self._total, self._unit = stage, total, unit
         self._done = 0
         self._shown: int | None = None
@@ -210,8 +212,9 @@ class Progress:
             reason=reason,
         )
         # A full disk must not end a training of hours for the sake of its heartbeat.
-        with suppress(OSError, UserError), atomic_file(self._heartbeat, sync=False) as file:
-            file.write_text(json.dumps(asdict(beat)), encoding="utf-8")
+        for path in self._heartbeats:
+            with suppress(OSError, UserError), atomic_file(path, sync=False) as file:
+                file.write_text(json.dumps(asdict(beat)), encoding="utf-8")
 
 
 def duration(seconds: float) -> str:

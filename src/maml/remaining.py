@@ -65,10 +65,10 @@ def _from_iteration(job: Job, done: int) -> Remaining:
 
 def _resumed(job: Job) -> int:
     """Return the iteration from which an unfinished training goes on: its checkpoint's."""
-    reached = [0]
+    reached, first = [0], job.each()[0]
     for path in location(job, "").parent.glob("*.checkpoint"):
         head = _read(path)
-        if _fits(head.get("inputs"), job.training_settings(), "maml.train"):
+        if _fits(head.get("inputs"), first.training_settings(), "maml.train"):
             reached.append(int(head.get("iteration", 0)))
     return min(max(reached), job.settings.iterations)
 

@@ -41,25 +41,34 @@ class Session:
     data: store.PreparedData
     images: Tensor
 
-    def tasks_at_once(self, queries: int) -> int:
-        """Return how many tasks to compute at the same time, given the query images of a class.
+    def tasks_at_once(self, queries: int, seeds: int = 1) -> int:
+        """Return how many tasks of each of so many seeds to compute at the same time.
 
         On a CPU it pays to have what a layer computes still in the cache when the next needs it;
         an accelerator is best used by many tasks.
+
+        Args:
+            queries: query images of a class.
+            seeds: whose tasks are computed at the same time.
         """
         if self.job.runtime.task_chunk is not None:
-            return self.job.runtime.task_chunk
+            return max(1, self.job.runtime.task_chunk // seeds)
         if self.device.type != "cpu":
             return MOST_TASKS
         images = self.job.settings.ways * max(self.job.settings.shots, queries)
         values = images * largest_layer(self.job.network, self.job.dataset.image_size)
-        return max(1, min(MOST_TASKS, CACHE_BYTES // (values * self.dtype.itemsize)))
+        return max(1, min(MOST_TASKS, CACHE_BYTES // (values * self.dtype.itemsize)) // seeds)
 
     def chunk(
-        self, queries: int, tasks: int, say: Callable[[str], None] = lambda line: None
+        self,
+        queries: int,
+        tasks: int,
+        say: Callable[[str], None] = lambda line: None,
+        *,
+        seeds: int = 1,
     ) -> Chunk:
         """Return as many of so many tasks; ``say`` is told where memory does not suffice."""
-        return Chunk(min(self.tasks_at_once(queries), tasks), say)
+        return Chunk(min(self.tasks_at_once(queries, seeds), tasks), say)
 
     @property
     def uses_graphs(self) -> bool:
@@ -67,7 +76,7 @@ class Session:
         return self.device.type == "cuda" and self.job.runtime.cuda_graphs
 
     def space(self, split: str, queries: int) -> TaskSpace:
-        """Return the tasks of a split; only those for training depend on the seed."""
+        """Return the tasks of a split; only those for training depend on the seeds."""
         settings = self.job.settings
         return TaskSpace(
             self.data,
@@ -76,7 +85,7 @@ class Session:
             shots=settings.shots,
             queries=queries,
             rotations=settings.rotations,
-            seed=self.job.seed if split == "train" else None,
+            seeds=self.job.seeds if split == "train" else [],
             device=self.device,
         )
 

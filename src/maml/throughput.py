@@ -28,8 +28,8 @@ from maml.iteration import MetaIteration
 from maml.layers import Parameters
 from maml.measure import measure_all
 from maml.networks import initialise
-from maml.optimizer import MetaOptimizer
 from maml.session import Session
+from maml.together import Together
 from maml.weights import image_shape
 
 CACHE = paths.STATE / "throughput.json"
@@ -54,7 +54,7 @@ class Speed:
     """What one job takes while no other runs, in seconds.
 
     Attributes:
-        iteration: a meta-iteration.
+        iteration: a meta-iteration; of seeds that are trained together, one seed's share.
         validation_task: a task, adapted as in a validation.
         test_task: a task, adapted as in an evaluation.
     """
@@ -74,7 +74,8 @@ def speed(job: Job, say: Callable[[str], None] = lambda what: None) -> Speed:
     Raises:
         UserError: the device that ``runtime.device`` asks for is not there.
     """
-    iteration = _remembered(job, "iteration", _derivatives(job), _measure_iteration, say)
+    also = {**_derivatives(job), "seeds_at_once": len(job.seeds)}
+    iteration = _remembered(job, "iteration", also, _measure_iteration, say)
     # Tasks are adapted without second derivatives: the same for all methods.
     tasks = _remembered(job, "task", {}, _measure_tasks, say)
     return Speed(iteration, *tasks)
@@ -142,16 +143,15 @@ def _measure_iteration(here: Session) -> float:
         one = _seconds(_iteration(here, 1), 0.0, 1)
         size = min(size, max(1, int(CPU_ITERATION_SECONDS / one)))
     seconds = _seconds(_iteration(here, size), ITERATION_SECONDS, settings.iterations)
-    return seconds * settings.meta_batch_size / size
+    return seconds * settings.meta_batch_size / size / len(here.job.seeds)
 
 
 def _iteration(here: Session, tasks: int) -> Callable[[], None]:
     """Return a meta-iteration of so many tasks, which waits for the device."""
     settings = here.job.settings.model_copy(update={"meta_batch_size": tasks})
     here = replace(here, job=here.job.model_copy(update={"settings": settings}))
-    theta = _start(here)
-    chunk = here.chunk(settings.train_queries, tasks)
-    iterate = MetaIteration(here, theta, MetaOptimizer(theta, settings), chunk)
+    of = Together(here)
+    iterate = MetaIteration(here, of.thetas, of.optimizer, of.chunks["training"])
     return lambda: iterate().tolist()
 
 

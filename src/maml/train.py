@@ -1,8 +1,8 @@
-"""Meta-training (Algorithm 2): one network, from its initialisation to its last iteration.
+"""Meta-training (Algorithm 2) from the initialisation to the last iteration.
 
-Leaves the weights that were best in validation and the last ones, the learning curve, and a record
-of how they came about. A run that is interrupted goes on from its checkpoint and ends with the
-same bits.
+Of one network, or of one for each of several seeds at once. Leaves of each the weights that were
+best in validation and the last ones, the learning curve, and a record of how they came about. A run
+that is interrupted goes on from its checkpoint and ends with the same bits.
 """
 
 import json
@@ -26,21 +26,27 @@ from maml.measure import measure_all
 from maml.progress import Progress
 from maml.session import Session, session
 from maml.stopping import Stop
+from maml.together import Together
 from maml.training_state import State
 
 REPORT_EVERY = 10  # iterations between two looks at the loss, each of which waits for the device
 OUTPUTS = ("best.safetensors", "last.safetensors", "curve.csv", "training.json")
 
 
-def train(job: Job, data_folder: Path, out: Path) -> None:
+def train(job: Job, data_folder: Path, *outs: Path) -> None:
     """Meta-train ``job`` and place best.safetensors, last.safetensors, curve.csv, training.json.
 
     The checkpoint stays until the weights are evaluated: a workflow that is killed before it has
     noted that this job is done removes its outputs and asks for them again.
+
+    Args:
+        job: what to train; all of its ``seeds`` are.
+        data_folder: a prepared data set.
+        outs: a folder for each of the seeds, in their order.
     """
     total = job.settings.iterations
     with (
-        locks.held(out),
+        locks.all_held(outs),
         session(job, data_folder) as here,
         Progress(job, "training", total) as progress,
     ):
@@ -50,24 +56,26 @@ def train(job: Job, data_folder: Path, out: Path) -> None:
             "device": devices.describe(here.device),
             "versions": provenance.versions(),
         }
-        checkpoint = Checkpoint(job, {"settings": job.training_settings(), **origin})
+        inputs = {"settings": job.training_settings(), "seeds": job.seeds, **origin}
+        checkpoint = Checkpoint(job, inputs)
         with locks.held(checkpoint.path):
-            for path in (checkpoint.path, *(out / name for name in OUTPUTS)):
+            for path in (checkpoint.path, *(out / name for out in outs for name in OUTPUTS)):
                 remove_unfinished(path)
-            state = State(here, progress.say)
-            _resume(here, state, checkpoint, progress)
+            together = Together(here, progress.say)
+            _resume(here, together, checkpoint, progress)
             with Stop() as stop:
                 try:
-                    _run(here, state, checkpoint, progress, stop)
+                    _run(here, together, checkpoint, progress, stop)
                     stop.check()
                 except SystemExit:
-                    _save(state, checkpoint)
+                    _save(together, checkpoint)
                     raise
-                _place(here, state, {"identity": checkpoint.identity, **origin}, out)
+                for state, out in zip(together.states, outs, strict=True):
+                    _place(state, {"identity": checkpoint.identity, **origin}, out)
                 stop.check()
 
 
-def _resume(here: Session, state: State, checkpoint: Checkpoint, progress: Progress) -> None:
+def _resume(here: Session, together: Together, checkpoint: Checkpoint, progress: Progress) -> None:
     """Continue from the checkpoint, if there is one; else say what differs from others."""
     total = here.job.settings.iterations
     saved = checkpoint.load(here.device)
@@ -76,44 +84,48 @@ def _resume(here: Session, state: State, checkpoint: Checkpoint, progress: Progr
             progress.say(f"starts afresh; {changes}")
         return
     try:
-        state.restore(saved)
+        together.restore(saved)
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise checkpoint.refused(" ".join(str(error).split())) from error
-    progress.say(f"resumed at iteration {state.iteration:,} of {total:,}")
-    progress.update(state.iteration)
+    progress.say(f"resumed at iteration {together.iteration:,} of {total:,}")
+    progress.update(together.iteration)
+    for state in together.states:
+        if state.wrong:
+            progress.say(_diagnosis(state, checkpoint))
 
 
-def _save(state: State, checkpoint: Checkpoint) -> None:
+def _save(together: Together, checkpoint: Checkpoint) -> None:
     """Save, unless something is not finite: the checkpoint before is then the last good one."""
-    if saved := state.saved():
-        checkpoint.save(state.iteration, saved)
+    if saved := together.saved():
+        checkpoint.save(together.iteration, saved)
 
 
 def _run(
-    here: Session, state: State, checkpoint: Checkpoint, progress: Progress, stop: Stop
+    here: Session, together: Together, checkpoint: Checkpoint, progress: Progress, stop: Stop
 ) -> None:
-    """Iterate from where ``state`` stands to the end, or to a loss that is not finite."""
-    iterate = MetaIteration(here, state.theta, state.optimizer, state.chunks["training"])
-    while not state.finished:
-        if not state.row_is_due:  # it is, if a validation was interrupted
-            state.count(iterate())
+    """Iterate from where ``together`` stands to the end, or to losses that are not finite."""
+    iterate = MetaIteration(here, together.thetas, together.optimizer, together.chunks["training"])
+    while not together.finished:
+        if not together.row_is_due:  # it is, if a validation was interrupted
+            together.count(iterate())
 
-        saves = checkpoint.due(state.iteration)
-        if saves or state.row_is_due or state.iteration % REPORT_EVERY == 0:
-            state.look()
-            if state.wrong:
-                progress.say(_diagnosis(here.job, state, checkpoint))
+        saves = checkpoint.due(together.iteration)
+        if saves or together.row_is_due or together.iteration % REPORT_EVERY == 0:
+            for state in together.look():
+                progress.say(_diagnosis(state, checkpoint))
+            if together.diverged:
                 return
-            loss, accuracy = state.since_row[-REPORT_EVERY:].mean(dim=0).tolist()
-            progress.update(state.iteration, loss=loss, accuracy=accuracy)
-        if state.row_is_due:
-            with stop.at_once():
-                began = time.perf_counter()
-                row = _validate(here, state)
-            state.validation_seconds += time.perf_counter() - began
-            state.add_row(row)
-        if saves or state.finished:
-            _save(state, checkpoint)
+            loss, accuracy = together.recent(REPORT_EVERY)
+            progress.update(together.iteration, loss=loss, accuracy=accuracy)
+        for state in together.states:
+            if state.row_is_due:
+                with stop.at_once():
+                    began = time.perf_counter()
+                    row = _validate(here, state)
+                state.validation_seconds += time.perf_counter() - began
+                state.add_row(row)
+        if saves or together.finished:
+            _save(together, checkpoint)
         stop.check()
 
 
@@ -150,34 +162,34 @@ def _validate(here: Session, state: State) -> dict[str, float]:
     return {key: float(value) for key, value in row.items()}
 
 
-def _wrong(job: Job, state: State) -> dict[str, Any]:
+def _wrong(state: State) -> dict[str, Any]:
     """Return what is not finite, in which iteration, and which training tasks it saw."""
     numbers, passes = training_batch(
         torch.tensor(state.wrong.iteration - 1),
-        job.settings.meta_batch_size,
-        job.settings.training_tasks,
+        state.job.settings.meta_batch_size,
+        state.job.settings.training_tasks,
     )
     return {**vars(state.wrong), "tasks": numbers.tolist(), "passes": passes.tolist()}
 
 
-def _diagnosis(job: Job, state: State, checkpoint: Checkpoint) -> str:
-    wrong = _wrong(job, state)
+def _diagnosis(state: State, checkpoint: Checkpoint) -> str:
+    wrong = _wrong(state)
     kept = f"; the last good checkpoint is {checkpoint.path}" if checkpoint.path.exists() else ""
     return (
-        f"diverged: the {wrong['what']} of iteration {wrong['iteration']:,} (seed {job.seed}, "
-        f"training tasks {', '.join(map(str, wrong['tasks']))}) is not finite; the last good "
-        f"weights are of iteration {state.last.iteration:,}{kept}"
+        f"diverged: the {wrong['what']} of iteration {wrong['iteration']:,} "
+        f"(seed {state.job.seed}, training tasks {', '.join(map(str, wrong['tasks']))}) is not "
+        f"finite; the last good weights are of iteration {state.last.iteration:,}{kept}"
     )
 
 
-def _place(here: Session, state: State, origin: dict[str, Any], out: Path) -> None:
+def _place(state: State, origin: dict[str, Any], out: Path) -> None:
     """Write the declared outputs; of a training that diverged, the last good weights."""
     best = state.best if state.best.theta else state.last
     for name, snapshot in (("best", best), ("last", state.last)):
         weights.save(
             out / f"{name}.safetensors",
             snapshot.theta,
-            here.job,
+            state.job,
             iteration=snapshot.iteration,
             **origin,
         )
@@ -201,9 +213,10 @@ def _place(here: Session, state: State, origin: dict[str, Any], out: Path) -> No
         "seconds_per_iteration": (state.seconds - state.validation_seconds) / iterations,
         **origin,
         "tasks_at_once": {stage: chunk.tasks for stage, chunk in state.chunks.items()},
-        "settings": here.job.training_settings(),
+        "together": state.job.together,
+        "settings": state.job.training_settings(),
     }
     if state.wrong:
-        record["wrong"] = _wrong(here.job, state)
+        record["wrong"] = _wrong(state)
     with atomic_file(out / "training.json") as unfinished:
         unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

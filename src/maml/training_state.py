@@ -1,18 +1,16 @@
-"""Everything that changes while training, and so everything that a checkpoint holds."""
+"""Everything that changes while one seed is trained, and so what a checkpoint holds of it."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from maml import weights
+from maml.chunk import Chunk
+from maml.config import Job
 from maml.layers import Parameters
-from maml.networks import initialise
 from maml.optimizer import MetaOptimizer
-from maml.session import Session
 
 
 @dataclass
@@ -33,9 +31,10 @@ class Wrong:
 
 
 class State:
-    """One training in progress.
+    """The training of one seed in progress.
 
     Attributes:
+        job: its job.
         theta: θ, updated in place by ``optimizer``.
         iteration: how many iterations are done.
         best: the weights that were best in validation so far; none before the first one.
@@ -49,13 +48,11 @@ class State:
             digits depend on it, so it stays what it became where memory was short.
     """
 
-    def __init__(self, here: Session, say: Callable[[str], None] = lambda line: None) -> None:
-        """Start a training; ``say`` is told where memory is short."""
-        job, settings = here.job, here.job.settings
-        start = initialise(job.network, weights.image_shape(job), job.settings.ways, job.seed)
-        self._settings = settings
-        self.theta = {name: value.to(here.device, here.dtype) for name, value in start.items()}
-        self.optimizer = MetaOptimizer(self.theta, job.settings)
+    def __init__(
+        self, job: Job, theta: Parameters, optimizer: MetaOptimizer, chunks: dict[str, Chunk]
+    ) -> None:
+        """Start at the initial θ."""
+        self.job, self.theta, self.optimizer, self.chunks = job, theta, optimizer, chunks
         self.iteration = 0
         self.best = Snapshot()
         self.last = Snapshot(theta=_copy(self.theta))
@@ -63,33 +60,35 @@ class State:
         self.since_row = torch.empty(0, 2, dtype=torch.float64)
         self.wrong: Wrong | None = None
         self.validation_seconds = 0.0
-        self.chunks = {
-            "training": here.chunk(settings.train_queries, settings.meta_batch_size, say),
-            "validation": here.chunk(settings.train_queries, settings.validation_tasks, say),
-        }
         self._on_device: list[Tensor] = []  # losses and accuracies that were not fetched yet
         self._began = time.perf_counter()
+        self._ended: float | None = None
 
     @property
     def seconds(self) -> float:
-        """How long this training took so far, the parts that led to a checkpoint only."""
-        return time.perf_counter() - self._began
+        """How long this training took so far, the parts that led to a checkpoint only.
+
+        Of seeds that are trained together, each takes an equal share.
+        """
+        now = time.perf_counter() if self._ended is None else self._ended
+        return (now - self._began) / len(self.job.seeds)
 
     @property
     def row_is_due(self) -> bool:
         """Whether the learning curve gets a row before the next iteration."""
-        due = self.iteration % self._settings.validate_every == 0
-        ends = self.iteration == self._settings.iterations
-        return (due or ends) and bool(self._on_device or len(self.since_row))
+        due = self.iteration % self.job.settings.validate_every == 0
+        ends = self.iteration == self.job.settings.iterations
+        return (due or ends) and not self.wrong and bool(self._on_device or len(self.since_row))
 
     @property
     def finished(self) -> bool:
         """Whether all iterations are done and the curve has its last row."""
-        return self.iteration == self._settings.iterations and not self.row_is_due
+        return self.iteration == self.job.settings.iterations and not self.row_is_due
 
     def count(self, loss_and_accuracy: Tensor) -> None:
         """Note an iteration. Its loss stays on the device, which need not be waited for."""
-        self._on_device.append(loss_and_accuracy)
+        if not self.wrong:  # else it only goes along with the other seeds
+            self._on_device.append(loss_and_accuracy)
         self.iteration += 1
 
     def look(self) -> None:
@@ -105,8 +104,10 @@ class State:
             if not fetched[:, 0].isfinite().all():
                 first = int(fetched[:, 0].isfinite().logical_not().nonzero()[0])
                 self.wrong = Wrong("loss", self.iteration - len(fetched) + first + 1)
-        if self.wrong is None and self.row_is_due and not _finite(self.theta):
+        if self.row_is_due and not _finite(self.theta):
             self.wrong = Wrong("weights", self.iteration)
+        if self.wrong and self._ended is None:
+            self._ended = time.perf_counter()
 
     def add_row(self, row: dict[str, float]) -> None:
         """Add a row to the learning curve; remember the weights, and if they are the best so far.
@@ -121,18 +122,22 @@ class State:
         self.since_row = self.since_row[:0]
 
     def saved(self) -> dict[str, Any] | None:
-        """Return what :meth:`restore` needs; None where there is nothing good to save."""
+        """Return what :meth:`restore` needs; None where nothing good is to be saved.
+
+        Of a training that is known to be wrong, its outcome is kept: other seeds may go on.
+        """
         self.look()
-        if self.wrong or not _finite(self.theta):
+        if not self.wrong and not _finite(self.theta):
             return None
         return {
-            "theta": self.theta,
+            "theta": _copy(self.theta),
             "optimizer": self.optimizer.state(),
             "iteration": self.iteration,
             "best": vars(self.best),
             "last": vars(self.last),
             "curve": self.curve,
             "since_row": self.since_row,
+            "wrong": vars(self.wrong) if self.wrong else None,
             "seconds": self.seconds,
             "validation_seconds": self.validation_seconds,
             "tasks_at_once": {stage: chunk.tasks for stage, chunk in self.chunks.items()},
@@ -152,24 +157,30 @@ class State:
         rows = all(isinstance(row, dict) for row in saved["curve"])
         at_once = {stage: saved["tasks_at_once"][stage] for stage in self.chunks}
         whole = all(isinstance(tasks, int) and tasks > 0 for tasks in at_once.values())
-        if not (counted and timed and rows and whole and saved["since_row"].shape[1:] == (2,)):
+        wrong = Wrong(**saved["wrong"]) if saved["wrong"] else None
+        told = wrong is None or (isinstance(wrong.what, str) and isinstance(wrong.iteration, int))
+        numbered = counted and timed and rows and whole and told
+        if not (numbered and saved["since_row"].shape[1:] == (2,)):
             raise ValueError("its numbers are not those of a training")
         best, last = Snapshot(**saved["best"]), Snapshot(**saved["last"])
         for theta in (saved["theta"], last.theta, best.theta or last.theta):
             if _shapes(theta) != _shapes(self.theta):
                 raise ValueError("it is of another network")
-            if not _finite(theta):
+            if not _finite(theta) and not (wrong and theta is saved["theta"]):
                 raise ValueError("some of its weights are not finite")
         for name, value in self.theta.items():
             value.copy_(saved["theta"][name])
         self.optimizer.restore(saved["optimizer"])
         self.iteration, self.best, self.last = saved["iteration"], best, last
+        self.wrong = wrong
         self.curve = saved["curve"]
         self.since_row = saved["since_row"].cpu()
         self.validation_seconds = saved["validation_seconds"]
         for stage, tasks in at_once.items():
             self.chunks[stage].tasks = min(tasks, self.chunks[stage].tasks)
-        self._began = time.perf_counter() - saved["seconds"]
+        now = time.perf_counter()
+        self._began = now - saved["seconds"] * len(self.job.seeds)
+        self._ended = now if wrong else None
 
 
 def _copy(theta: Parameters) -> Parameters:

@@ -21,7 +21,7 @@ from maml import config, overlays, published, train, weights
 from maml.analysis import results
 from maml.checkpoint import Checkpoint
 from maml.networks import initialise
-from maml.training_state import State
+from maml.together import Together
 
 FILE = ROOT / "config.yaml"
 ONE_SHOT = "omniglot-5way-1shot"
@@ -85,7 +85,7 @@ def checkpoint(job, folder):
         patch.chdir(folder)
         made = Checkpoint(job, {"code": "c0ffee"})
         made.path = made.path.absolute()
-        made.save(3, State(without_data(job)).saved())
+        made.save(3, Together(without_data(job)).saved())
     return made, made.path.read_bytes()
 
 
@@ -119,15 +119,16 @@ class Silent:
 def test_what_a_checkpoint_holds(job, checkpoint, data):
     """One thing is other than it was saved, by someone who knows the format."""
     checkpoint, whole = checkpoint
-    saved = State(without_data(job)).saved()
-    key = data.draw(st.sampled_from(sorted(saved)))
+    saved = Together(without_data(job)).saved()
+    [of_seed] = saved["seeds"]
+    changed = data.draw(st.sampled_from([saved, of_seed]))
+    key = data.draw(st.sampled_from(sorted(changed)))
     tensors = st.sampled_from([{}, {"head.bias": torch.zeros(5)}, torch.zeros(3), torch.zeros(())])
-    saved[key] = data.draw(JSON | tensors)
+    changed[key] = data.draw(JSON | tensors)
     head = json.loads(whole.partition(b"\n")[0])
     checkpoint.path.write_bytes(with_state(head, saved))
-    answered(
-        lambda: train._resume(without_data(job), State(without_data(job)), checkpoint, Silent())
-    )
+    together = Together(without_data(job))
+    answered(lambda: train._resume(without_data(job), together, checkpoint, Silent()))
 
 
 @pytest.fixture(scope="module")
