@@ -106,15 +106,16 @@ class Case:
 
     @property
     def iteration_names(self) -> list[str]:
-        """The ways of :data:`iteration.GRAPHS` in which ours is timed as a whole."""
+        """The ways of :data:`iteration.WAYS` in which ours is timed as a whole."""
         graphs = self.device.type == "cuda"
-        known = iteration.GRAPHS.items() if self.whole_iteration else ()
-        return [name for name, as_graph in known if graphs or not as_graph]
+        known = iteration.WAYS.items() if self.whole_iteration else ()
+        return [name for name, way in known if graphs or not way.graph]
 
     def iterations(self, name: str, tasks: int, dtype: torch.dtype) -> Callable[[], object]:
         """Return a function that does ours, the whole meta-iteration, with so many tasks."""
         here = self._training(name, dtype, meta_batch_size=tasks)
-        return iteration.iterations(here, self._theta(here.job.settings, dtype))
+        theta = self._theta(here.job.settings, dtype)
+        return iteration.iterations(here, iteration.repeated(theta, len(here.job.seeds)))
 
     def deviation_of_iterations(self, name: str, tasks: int, changes: dict[str, Any]) -> float:
         """Return how far :meth:`iterations` is from the plain loop, in float64."""
@@ -124,10 +125,12 @@ class Case:
         return iteration.deviation(here, reference, self._theta(here.job.settings, torch.float64))
 
     def _training(self, name: str, dtype: torch.dtype, **changes: Any) -> Session:
-        settings = {**dict(self.changes), **changes}
+        settings, way = {**dict(self.changes), **changes}, iteration.WAYS[name]
         here = replace(self, changes=tuple(settings.items())).session("train", dtype)
-        runtime = here.job.runtime.model_copy(update={"cuda_graphs": iteration.GRAPHS[name]})
-        return replace(here, job=here.job.model_copy(update={"runtime": runtime}))
+        runtime = here.job.runtime.model_copy(update={"cuda_graphs": way.graph})
+        together = list(range(way.seeds)) if way.seeds > 1 else []
+        job = here.job.model_copy(update={"runtime": runtime, "together": together})
+        return replace(here, job=job)
 
     def session(self, split: str, dtype: torch.dtype, *, data: bool = True) -> Session:
         """Return a session; ``data``: with random images, as many as the real split has."""

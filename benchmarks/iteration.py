@@ -4,6 +4,7 @@ This is the one place where the benchmark says what an iteration of training is.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,8 +18,22 @@ from maml.optimizer import MetaOptimizer
 from maml.session import Session
 
 Parameters = dict[str, Tensor]
-GRAPHS = {"ours, whole iteration": False, "ours, as a CUDA graph": True}
-"""Name → whether the whole is launched as one CUDA graph."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the whole is computed: as one CUDA graph or not, and for how many seeds at once."""
+
+    graph: bool
+    seeds: int
+
+
+WAYS = {
+    "ours, whole iteration": Way(graph=False, seeds=1),
+    "ours, as a CUDA graph": Way(graph=True, seeds=1),
+    "ours, three seeds": Way(graph=False, seeds=3),
+    "ours, three seeds as a CUDA graph": Way(graph=True, seeds=3),
+}
 
 COMPARED = 3  # meta-iterations, each of other tasks and of weights that the one before moved
 COMPARED_EPSILON = 1.0
@@ -26,15 +41,24 @@ COMPARED_EPSILON = 1.0
 and with it a mistake in it."""
 
 
-def iterations(here: Session, theta: Parameters) -> Callable[[], object]:
-    """Return a function that does the next meta-iteration and changes ``theta`` in place.
+def iterations(here: Session, thetas: Parameters) -> Callable[[], object]:
+    """Return a function that does the next meta-iteration and changes ``thetas`` in place.
 
     It does not wait for the device: training does so in every tenth iteration only.
+
+    Args:
+        here: where.
+        thetas: θ of each of the job's seeds, ``(seeds, …)``.
     """
     settings = here.job.settings
-    chunk = here.chunk(settings.train_queries, settings.meta_batch_size)
-    thetas = {name: value[None] for name, value in theta.items()}
+    seeds = len(here.job.seeds)
+    chunk = here.chunk(settings.train_queries, settings.meta_batch_size, seeds=seeds)
     return MetaIteration(here, thetas, MetaOptimizer(thetas, settings), chunk)
+
+
+def repeated(theta: Parameters, seeds: int) -> Parameters:
+    """Return the same θ for each of so many seeds."""
+    return {name: torch.stack([value] * seeds) for name, value in theta.items()}
 
 
 def deviation(here: Session, reference: Session, theta: Parameters) -> float:
@@ -43,29 +67,42 @@ def deviation(here: Session, reference: Session, theta: Parameters) -> float:
     Args:
         here: where the iterations are done.
         reference: the same on the CPU; there the loop computes.
-        theta: θ, on the device of ``here``.
+        theta: θ, on the device of ``here``, at which every seed starts.
 
     Returns:
-        The norm of the difference over that of the loop's way.
+        The norm of the difference over that of the loop's way, the largest of all seeds.
     """
-    job, settings = here.job, here.job.settings
-    start = {name: value.to("cpu", copy=True) for name, value in theta.items()}
-    iterate = iterations(here, theta)
+    thetas = repeated(theta, len(here.job.seeds))
+    iterate = iterations(here, thetas)
     for _ in range(COMPARED):
         iterate()
+    start = {name: value.cpu() for name, value in theta.items()}
+
+    def way(to: Parameters) -> Parameters:
+        return {name: to[name] - value for name, value in start.items()}
+
+    return max(
+        relative(
+            way({name: value[index].cpu() for name, value in thetas.items()}),
+            way(_by_the_loop(replace(reference, job=job), start)),
+        )
+        for index, job in enumerate(here.job.each())
+    )
+
+
+def _by_the_loop(here: Session, start: Parameters) -> Parameters:
+    """Return where the plain loop moves θ of one seed, whose job is that of ``here``."""
+    here = replace(here, job=here.job.model_copy(update={"together": []}))
+    job, settings = here.job, here.job.settings
     expected = {name: value.clone() for name, value in start.items()}
     optimizer = MetaOptimizer(expected, settings)
     for number in range(COMPARED):
-        batch = sampled(reference, number)
+        batch = sampled(here, number)
         second, scale = job.gradient.second_derivatives, meta_loss_scale(settings)
         optimizer.step(
             plain.meta_gradient(job.network, settings, expected, batch, second=second, scale=scale)
         )
-
-    def way(to: Parameters) -> Parameters:
-        return {name: to[name].cpu() - value for name, value in start.items()}
-
-    return relative(way(theta), way(expected))
+    return expected
 
 
 def sampled(here: Session, number: int) -> Batch:

@@ -147,6 +147,16 @@ def test_the_last_of_several_workers_ends_the_run(small):
     assert ends(6) == 60
 
 
+def test_seeds_that_are_trained_together_are_one_piece_of_work(overlay):
+    together = overlay(
+        "{run: small, select: {experiments: [omniglot-5way-1shot]}, runtime: {seeds_at_once: 2}}"
+    )
+    left = {job_key(job): Remaining(10, 0, 0) for job in together.jobs()}
+    speeds = {pair: Speed(1, 0, 0) for pair in together.pairs()}
+    # 20 and 10 of each method: three workers do 20, 20, and 10 and 10.
+    assert [time_left(together, left, speeds, Workers("", n, n, "")) for n in (1, 3)] == [60, 20]
+
+
 @pytest.mark.parametrize(
     ("text", "cores", "jobs"),
     [

@@ -9,7 +9,7 @@ from benchmarks.device.arithmetic import ANY_ORDER, DEFAULT, NAMES, TRAINING
 from benchmarks.measuring import BOUND, Limit, Row, in_turns, row
 from benchmarks.processes import Ask
 
-OURS = ("ours", *iteration.GRAPHS)
+OURS = ("ours", *iteration.WAYS)
 
 
 def usual(contender: str) -> str:

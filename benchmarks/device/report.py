@@ -29,7 +29,7 @@ def page(about: dict[str, Any], rows: pd.DataFrame) -> Iterator[str]:
         "Ours as `maml train` computes: float32, and the same bits each time. The others with "
         "PyTorch's default: TF32 in convolutions, added in any order. × is a multiple of ours, "
         "× floor of the device's limit. The whole iteration samples the meta-batch and updates the "
-        "weights, too.\n"
+        "weights, too; that of three seeds (`runtime.seeds_at_once`) does so for all three.\n"
     )
     yield f"{tables.as_used(rows)}\n"
     yield "## With the same arithmetic for all\n"

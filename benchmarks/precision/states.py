@@ -40,7 +40,8 @@ def states(here: Session, iterations: tuple[int, ...]) -> Iterator[State]:
     """Train ``here``'s job and yield its weights after these iterations, then the authors'."""
     job = here.job
     theta = initialise(job.network, image_shape(job), job.settings.ways, job.seed)
-    iterate, done = meta_iterations(here, theta), 0
+    thetas = {name: value[None] for name, value in theta.items()}  # of one seed: the same memory
+    iterate, done = meta_iterations(here, thetas), 0
     for after in iterations:
         for _ in range(done, after):
             iterate()

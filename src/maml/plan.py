@@ -5,8 +5,10 @@ import math
 import os
 import shutil
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -164,12 +166,18 @@ def time_left(
     speeds: dict[Pair, Speed],
     workers: Workers,
 ) -> float:
-    """Return the seconds until the last job ends, each taken by the worker that is free first."""
-    free = [0.0] * workers.speed
+    """Return the seconds until the last job ends, each taken by the worker that is free first.
+
+    Seeds that are trained together are one piece of work.
+    """
+    pieces: dict[tuple[Any, ...], float] = defaultdict(float)
     for job in config.jobs():
         if work := left[job_key(job)]:
             pair = (job.experiment, job.method)
-            heapq.heapreplace(free, free[0] + seconds_of(work, speeds[pair]))
+            pieces[*pair, *job.seeds] += seconds_of(work, speeds[pair])
+    free = [0.0] * workers.speed
+    for seconds in pieces.values():
+        heapq.heapreplace(free, free[0] + seconds)
     return max(free)
 
 

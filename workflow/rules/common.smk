@@ -66,12 +66,22 @@ def job(wildcards):
     return settings.job(wildcards.experiment, wildcards.method, int(wildcards.seed))
 
 
+def settings_of(seeds):
+    """Return what tells the settings of the trainings of some seeds, given the other wildcards."""
+
+    def of(wildcards):
+        trainings = [settings.job(wildcards.experiment, wildcards.method, s) for s in seeds]
+        return [training.training_settings() for training in trainings]
+
+    return of
+
+
 def prepared(wildcards):
     """Return the files of the prepared data set of a training, or of one named by `dataset`."""
     if "dataset" in wildcards.keys():
         slug = settings.data_slug(wildcards.dataset)
     else:
-        slug = job(wildcards).data
+        slug = settings.data_slug(settings.experiment(wildcards.experiment).dataset)
     return [f"data/processed/{slug}/images.npy", f"data/processed/{slug}/dataset.json"]
 
 
@@ -114,7 +124,7 @@ def unrestored():
     Snakemake would make all of those anew once it has to make the images, changed or not.
     """
     jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))  # a dry run finishes them
-    results = [each for each in jobs if each.rule.name in ("train", "evaluate")]
+    results = [each for each in jobs if is_training(each) or each.rule.name == "evaluate"]
     here = {each.params.data for each in results if all(Path(f).exists() for f in each.output)}
     return [
         each.wildcards.slug
@@ -193,6 +203,11 @@ def announce():
     print(f"All jobs, as they go: {maml} status {where} --watch\n", file=sys.stderr)
 
 
+def is_training(each):
+    """Return whether a job of Snakemake's is a training, of one seed or of several."""
+    return each.rule.name == "train" or each.rule.name.startswith("train_seeds_")
+
+
 def trains():
     """Return whether this run of Snakemake trains anything."""
-    return any(each.rule.name == "train" for each in workflow.dag.needrun_jobs())
+    return any(map(is_training, workflow.dag.needrun_jobs()))

@@ -8,7 +8,11 @@ OUTPUTS, in results/{run}/runs/{experiment}/{method}/seed-{seed}/
     last.safetensors    the weights after the last iteration
     curve.csv           the learning curve
     training.json       how it ended, and what it came from
+
+Seeds that `runtime.seeds_at_once` puts together are one job, of a rule of their own.
 """
+
+ALONE = [group[0] for group in settings.seed_groups() if len(group) == 1]
 
 
 rule train:
@@ -22,6 +26,8 @@ rule train:
         "results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json",
     log:
         "logs/{run}/train/{experiment}/{method}/seed-{seed}.log",
+    wildcard_constraints:
+        seed="|".join(map(str, ALONE)) or "none",
     threads: settings.runtime.threads
     resources:
         gpu=GPU,
@@ -38,3 +44,38 @@ rule train:
         "maml train {wildcards.experiment} {wildcards.method} {wildcards.seed}"
         " {params.data} {params.folder}"
         " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+
+
+for seeds in [group for group in settings.seed_groups() if len(group) > 1]:
+
+    rule:
+        """Meta-train one network a seed, all at once; resume where an interrupted run stopped."""
+        name:
+            f"train_seeds_{'_'.join(map(str, seeds))}"
+        input:
+            prepared,
+        output:
+            expand(
+                "results/{{run}}/runs/{{experiment}}/{{method}}/seed-{seed}/{file}",
+                seed=seeds,
+                file=["best.safetensors", "last.safetensors", "curve.csv", "training.json"],
+            ),
+        log:
+            f"logs/{{run}}/train/{{experiment}}/{{method}}/seed-{'-'.join(map(str, seeds))}.log",
+        threads: settings.runtime.threads
+        resources:
+            gpu=GPU,
+            mem_mb=4000,
+            runtime=2880 * len(seeds),
+        params:
+            data=subpath(input[0], parent=True),
+            folders=lambda wildcards, output: list(dict.fromkeys(map(os.path.dirname, output))),
+            settings=settings_of(seeds),
+            seeds=",".join(map(str, seeds)),
+            code=code_digest("maml.train"),
+        message:
+            "Training {wildcards.experiment}, {wildcards.method}, seeds {params.seeds}"
+        shell:
+            "maml train {wildcards.experiment} {wildcards.method} {params.seeds}"
+            " {params.data} {params.folders}"
+            " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
