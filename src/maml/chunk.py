@@ -13,8 +13,9 @@ Result = TypeVar("Result")
 def short_of_memory(what: str) -> UserError:
     """Return the error that says for what a GPU's memory does not suffice, and what to do."""
     return UserError(
-        f"the GPU's memory does not suffice for {what}; lower runtime.jobs_per_gpu, raise "
-        "runtime.gpu_memory_gib, or take another GPU or the CPU (runtime.device)"
+        f"the GPU's memory does not suffice for {what}; lower runtime.jobs_per_gpu or "
+        "runtime.seeds_at_once, raise runtime.gpu_memory_gib, or take another GPU or the CPU "
+        "(runtime.device)"
     )
 
 

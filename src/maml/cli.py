@@ -254,8 +254,8 @@ def _seeds(text: str) -> list[int]:
         seeds = [int(part) for part in text.split(",")]
     except ValueError as error:
         raise UserError(f"seeds are numbers with commas between them, not {text!r}") from error
-    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
-        raise UserError(f"seeds are different numbers from 0, not {text!r}")
+    if not all(0 <= seed < 2**32 for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise UserError(f"seeds are different numbers from 0 to {2**32 - 1}, not {text!r}")
     return seeds
 
 

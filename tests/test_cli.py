@@ -1,0 +1,48 @@
+import pytest
+from helpers import ROOT
+
+from maml import cli, train
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Call ``maml train`` with seeds and folders; return what would be trained, and where."""
+    trained = []
+    monkeypatch.setattr(train, "train", lambda job, data, *outs: trained.append((job, *outs)))
+
+    def call(seeds, *outs):
+        arguments = ["train", "omniglot-5way-1shot", "maml", seeds, "data", *outs]
+        config = ["--config", str(ROOT / "config.yaml")]
+        monkeypatch.setattr("sys.argv", ["maml", *arguments, *config])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        return left.value.code, trained
+
+    return call
+
+
+@pytest.mark.parametrize(("seeds", "trained"), [("7", [7]), ("2,0,1", [2, 0, 1])])
+def test_seeds_are_trained_at_once(called, seeds, trained):
+    outs = [f"out-{seed}" for seed in trained]
+    code, [(job, *folders)] = called(seeds, *outs)
+    assert code == 0
+    assert job.seeds == trained
+    assert job.seed == trained[0]
+    assert [str(folder) for folder in folders] == outs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["0,1", "one"], "there are 2 seeds and 1 folders for them"),
+        (["0", "one", "two"], "there are 1 seeds and 2 folders for them"),
+        (["0,x", "one", "two"], "seeds are numbers with commas between them, not '0,x'"),
+        (["0,", "one", "two"], "seeds are numbers with commas between them, not '0,'"),
+        (["3,3", "one", "two"], "seeds are different numbers from 0 to 4294967295, not '3,3'"),
+        (["4294967296", "one"], "seeds are different numbers from 0 to 4294967295, not "),
+    ],
+)
+def test_seeds_that_cannot_be_trained_are_said(called, capsys, arguments, said):
+    code, trained = called(*arguments)
+    assert (code, trained) == (1, [])
+    assert said in capsys.readouterr().err
