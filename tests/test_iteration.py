@@ -98,9 +98,9 @@ def test_is_sampling_gathering_the_meta_gradient_and_adam(job):
         assert same(state.optimizer.tensors(), expected.optimizer.tensors())
 
 
-def test_several_seeds_at_once_move_as_each_alone(job):
+def test_several_seeds_at_once_move_as_each_alone(job, device):
     job = job.model_copy(update={"together": [0, 4, 2]})
-    here = replace(session(job), dtype=torch.float64)
+    here = replace(session(job, device), dtype=torch.float64)
     together = Training(here)
     losses = together.run(3)
     for index, one in enumerate(job.each()):
@@ -272,7 +272,9 @@ def test_waits_for_nothing(job, graphs):
 
 @pytest.mark.cuda
 @pytest.mark.usefixtures("gpu")
-def test_a_replay_gives_the_bits_of_the_operations_one_by_one(job):
+@pytest.mark.parametrize("seeds", [[], [0, 1]])
+def test_a_replay_gives_the_bits_of_the_operations_one_by_one(job, seeds):
+    job = job.model_copy(update={"together": seeds})
     eager, graph = (Training(session(job, "cuda", cuda_graphs=on)) for on in (False, True))
     assert torch.equal(eager.run(5), graph.run(5))
     assert same(eager.bits(), graph.bits())
