@@ -38,7 +38,7 @@ def with_state(head: dict, state: object) -> bytes:
 def interrupted(place: Place, change) -> Meet:
     """Interrupt a training and change the weights in its checkpoint; return what resumes it."""
     job = place.job("omniglot-5way-1shot")
-    original, count = iteration.meta_gradient, []
+    original, count = iteration.meta_gradients, []
 
     def stops(*arguments: object, **options: object) -> object:
         count.append(1)
@@ -50,14 +50,14 @@ def interrupted(place: Place, change) -> Meet:
         train.train(job, place.prepared("omniglot-5way-1shot"), Path("results/out"))
 
     with place.patch.context() as patch:
-        patch.setattr(iteration, "meta_gradient", stops)
+        patch.setattr(iteration, "meta_gradients", stops)
         try:
             meet()
         except KeyboardInterrupt:
             (path,) = Path("checkpoints").glob("**/*.checkpoint")
     head, _, content = path.read_bytes().partition(b"\n")
     state = torch.load(io.BytesIO(content), weights_only=True)
-    change(state["theta"])
+    change(state["seeds"][0]["theta"])
     path.write_bytes(with_state(json.loads(head), state))
     return meet
 
