@@ -51,6 +51,17 @@ def test_a_number_of_tasks_that_cannot_be_is_refused(state, tasks):
         state().restore(saved)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"what": "loss", "iteration": i} for i in (0, 5, 10**30, 1.0)] + [{"what": 1, "iteration": 2}],
+)
+def test_an_outcome_that_cannot_be_is_refused(state, wrong):
+    saved = state().saved() | {"iteration": 4, "wrong": wrong}
+    saved["optimizer"]["updates"] += 4
+    with pytest.raises(ValueError, match="its numbers are not those of a training"):
+        state().restore(saved)
+
+
 def test_an_optimizer_at_another_iteration_is_refused(state):
     saved = state().saved()
     saved["optimizer"]["updates"] = saved["optimizer"]["updates"] + 1

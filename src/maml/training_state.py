@@ -158,7 +158,11 @@ class State:
         at_once = {stage: saved["tasks_at_once"][stage] for stage in self.chunks}
         whole = all(isinstance(tasks, int) and tasks > 0 for tasks in at_once.values())
         wrong = Wrong(**saved["wrong"]) if saved["wrong"] else None
-        told = wrong is None or (isinstance(wrong.what, str) and isinstance(wrong.iteration, int))
+        told = wrong is None or (
+            isinstance(wrong.what, str)
+            and isinstance(wrong.iteration, int)
+            and 0 < wrong.iteration <= saved["iteration"]
+        )
         numbered = counted and timed and rows and whole and told
         if not (numbered and saved["since_row"].shape[1:] == (2,)):
             raise ValueError("its numbers are not those of a training")
