@@ -151,7 +151,7 @@ def test_float64_and_what_is_no_product_stay():
 def test_a_product_that_is_not_known_is_an_error(monkeypatch):
     monkeypatch.delitem(rounding.FACTORS, aten.mm)
     x, w = factors((4, 5), (5, 3))
-    with Rounded(rounding.tf32), pytest.raises(NotImplementedError, match=r"aten\.mm.* FACTORS"):
+    with Rounded(rounding.tf32), pytest.raises(LookupError, match=r"aten\.mm.* FACTORS"):
         x @ w
 
 

@@ -70,7 +70,7 @@ class Rounded(TorchDispatchMode):
         results: how its result is rounded, before it is added to anything; None: not at all.
 
     Raises:
-        NotImplementedError: a product is computed that is not in :data:`FACTORS`.
+        LookupError: a product is computed that is not in :data:`FACTORS`.
     """
 
     def __init__(self, factors: Rounding, results: Rounding | None = None) -> None:
@@ -85,7 +85,7 @@ class Rounded(TorchDispatchMode):
         packet = function.overloadpacket
         if packet not in FACTORS:
             if packet in flop_registry:
-                raise NotImplementedError(f"{function} is a product; add it to FACTORS")
+                raise LookupError(f"{function} is a product; add it to FACTORS")
             return function(*args, **kwargs)
         arguments = list(args)
         for place in FACTORS[packet]:

@@ -80,12 +80,9 @@ def meta_gradients(
     *,
     chunk: int | None = None,
 ) -> MetaGradient:
-    """Return the meta-gradients of several θ, as :func:`meta_gradient` does of one.
+    """Return the meta-gradients of several θ; what is not said here is as in :func:`meta_gradient`.
 
     Args:
-        network: which network.
-        method: how to differentiate.
-        experiment: inner steps, α and the meta-loss's scale.
         thetas: the θ of each seed, ``(seeds, …)``.
         batch: as many tasks of each seed, one seed's after the other's.
         chunk: tasks of each seed to compute at once, with the same result; None: all.
