@@ -14,9 +14,10 @@ from benchmarks import evaluation, gradients, iteration
 from benchmarks.gradients import Contender
 from maml import config
 from maml.check import random_batch, random_parameters
-from maml.config import Experiment, Job
+from maml.config import Job
 from maml.data.store import PreparedData
 from maml.episodes import Batch
+from maml.schema import Experiment
 from maml.session import Session
 
 ROOT = Path(__file__).parent.parent

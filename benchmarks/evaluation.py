@@ -8,9 +8,9 @@ from torch.nn import functional
 from benchmarks.gradients import Contender
 from maml import plain
 from maml.chunk import Chunk
-from maml.config import Experiment
 from maml.episodes import TaskSpace, gather
 from maml.measure import first_queries, measure_all
+from maml.schema import Experiment
 from maml.session import Session
 
 Parameters = dict[str, Tensor]

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from maml import plain
-from maml.config import Experiment, Method, Network
 from maml.episodes import Batch
 from maml.meta import meta_gradient
 from maml.networks import is_adapted
+from maml.schema import Experiment, Method, Network
 
 Parameters = dict[str, Tensor]
 Contender = Callable[[], Parameters]

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
-from maml.config import Classes, Dataset, Job
+from maml.config import Job
 from maml.meta import MetaGradient
 from maml.provenance import file_digest
+from maml.schema import Classes, Dataset
 from maml.session import Session
 
 ROOT = Path(__file__).parent.parent

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maml import config as configuration
-from maml.config import Experiment, check, read
+from maml.config import check, read
 from maml.errors import UserError
 from maml.overlays import merge
 from maml.reference import json_schema
+from maml.schema import Experiment
 
 
 def mistake(raw: dict) -> str:

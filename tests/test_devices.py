@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from maml import devices
-from maml.config import Runtime
 from maml.errors import UserError
+from maml.schema import Runtime
 
 HOLDER = """
 import sys, time

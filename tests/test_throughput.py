@@ -6,7 +6,7 @@ import pytest
 from helpers import ROOT
 
 from maml import config, iteration, paths, throughput
-from maml.config import Network
+from maml.schema import Network
 from maml.throughput import speed
 
 TASK_OF_TRAINING = 0.5  # seconds

@@ -9,9 +9,9 @@ import torch
 from benchmarks.iteration import sampled
 from benchmarks.precision.rounding import BASE, EMULATED, rounded
 from maml.check import relative
-from maml.config import Method
 from maml.layers import Parameters
 from maml.meta import meta_gradient
+from maml.schema import Method
 from maml.session import Session
 
 MEASURED = (BASE, *EMULATED)

@@ -3,9 +3,9 @@
 from torch import Tensor
 from torch.nn import functional
 
-from maml.config import Network
 from maml.layers import Parameters
 from maml.networks import Pass, is_adapted
+from maml.schema import Network
 
 
 class Loss:

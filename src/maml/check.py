@@ -11,12 +11,13 @@ import torch
 
 from maml import plain
 from maml.allocator import keep_freed_memory
-from maml.config import Config, Experiment, Network
+from maml.config import Config
 from maml.episodes import Batch
 from maml.errors import UserError
 from maml.layers import Parameters
 from maml.meta import meta_gradient, meta_loss_scale
 from maml.networks import initialise
+from maml.schema import Experiment, Network
 
 BOUND = 1e-9
 """Relative norm of the difference: far above float64's rounding, far below any mistake."""

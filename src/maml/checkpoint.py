@@ -16,10 +16,11 @@ from typing import Any
 import torch
 
 from maml import paths
-from maml.config import Job, Runtime
+from maml.config import Job
 from maml.errors import UserError
 from maml.files import atomic_file
 from maml.provenance import digest_of
+from maml.schema import Runtime
 
 SHOWN_CHANGES = 4
 

@@ -12,6 +12,7 @@ import typer
 
 from maml import config as configuration
 from maml.errors import UserError
+from maml.schema import Dataset
 from maml.stopping import leave_when_asked
 
 app = typer.Typer(
@@ -259,7 +260,7 @@ def _seeds(text: str) -> list[int]:
     return seeds
 
 
-def _dataset(settings: configuration.Config, name: str) -> configuration.Dataset:
+def _dataset(settings: configuration.Config, name: str) -> Dataset:
     if name not in settings.datasets:
         raise UserError(f"no data set is named {name!r}; there are: {', '.join(settings.datasets)}")
     return settings.datasets[name]

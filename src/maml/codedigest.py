@@ -28,6 +28,7 @@ LEFT_OUT = frozenset(
         "maml.locks",
         "maml.paths",
         "maml.progress",
+        "maml.schema",
         "maml.stopping",
     }
 )

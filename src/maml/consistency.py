@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from maml.errors import UserError
 
 if TYPE_CHECKING:
-    from maml.config import Config, Network
+    from maml.config import Config
+    from maml.schema import Network
 
 
 def not_one_of(key: str, value: str, known: Mapping[str, Any]) -> str:

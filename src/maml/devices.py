@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from maml import paths
-from maml.config import Runtime
 from maml.errors import UserError
+from maml.schema import Runtime
 
 if TYPE_CHECKING:
     import torch

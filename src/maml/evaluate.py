@@ -15,11 +15,12 @@ import pandas as pd
 from maml import checkpoint, devices, locks, provenance, weights
 from maml.chunk import Chunk
 from maml.codedigest import code_digest
-from maml.config import Job, Runtime
+from maml.config import Job
 from maml.errors import UserError
 from maml.files import atomic_file, remove_unfinished
 from maml.measure import Measured, measure_all
 from maml.progress import Progress
+from maml.schema import Runtime
 from maml.session import Session, session
 
 CHECKPOINTS = ("best", "last")

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from maml.adaptation import Loss, inner_step, replicate
 from maml.chunk import Chunk
-from maml.config import Network
 from maml.episodes import Batch, TaskSpace, gather
 from maml.layers import Parameters
+from maml.schema import Network
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from maml.adaptation import Loss, inner_step, replicate_each
-from maml.config import Experiment, Method, Network
 from maml.episodes import Batch
 from maml.layers import Parameters
+from maml.schema import Experiment, Method, Network
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ parameters φ_i, and all tasks are computed at once.
 import torch
 from torch import Tensor
 
-from maml.config import Initialisation, Network
 from maml.convolution import Convolution, StridedConvolution
 from maml.layers import Bias, Features, Layer, Linear, Parameters
 from maml.normalisation import NormReluPool
+from maml.schema import Initialisation, Network
 
 
 def parameter_shapes(

@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import torch
 
-from maml.config import Experiment
 from maml.layers import Parameters
+from maml.schema import Experiment
 
 BETA1, BETA2 = 0.9, 0.999
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from maml.config import Experiment, Network
 from maml.episodes import Batch
+from maml.schema import Experiment, Network
 
 Parameters = dict[str, Tensor]
 

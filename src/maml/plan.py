@@ -15,13 +15,14 @@ from rich.table import Table
 
 from maml import config as configuration
 from maml import devices, paths, throughput
-from maml.config import Config, Dataset, Job
+from maml.config import Config, Job
 from maml.data.official import FILES
 from maml.errors import UserError
 from maml.evaluate import CHECKPOINTS
 from maml.networks import parameter_shapes
 from maml.progress import duration
 from maml.remaining import Remaining, remaining, whole
+from maml.schema import Dataset
 from maml.throughput import Speed
 from maml.weights import image_shape
 

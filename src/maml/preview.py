@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torchvision.utils import make_grid
 
-from maml.config import Experiment
 from maml.data import store
 from maml.episodes import Tasks, TaskSpace, gather
 from maml.files import atomic_file
+from maml.schema import Experiment
 
 TASKS = 2
 MOST_WAYS = 5  # rows of a picture; tasks of more ways show their first classes

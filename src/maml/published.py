@@ -11,11 +11,12 @@ import numpy as np
 import torch
 
 from maml import provenance, weights
-from maml.config import Job, Network
+from maml.config import Job
 from maml.errors import UserError
 from maml.files import atomic_file
 from maml.layers import Parameters
 from maml.networks import parameter_shapes
+from maml.schema import Network
 
 MLP_OFFSETS = (0, 2, 3, 4)  # how the authors count the batch norms of the MLP; no 1
 

@@ -8,10 +8,11 @@ from string import Template
 from typing import Any
 
 from maml import config as configuration
-from maml import overlays
-from maml.config import Config, Defaults, Entry, Experiment, Overrides, Strict
+from maml import overlays, schema
+from maml.config import Config
 from maml.files import atomic_file
 from maml.meta import meta_loss_scale
+from maml.schema import Defaults, Entry, Experiment, Overrides, Strict
 
 CONFIG = Path("config.yaml")
 
@@ -42,36 +43,36 @@ def _template(name: str) -> Template:
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of ``config.yaml``, for editors."""
-    schema = Config.model_json_schema()
+    whole = Config.model_json_schema()
     for part in (Defaults, Entry, Overrides):  # a key that is left out is not null
-        for key in schema["$defs"][part.__name__]["properties"].values():
+        for key in whole["$defs"][part.__name__]["properties"].values():
             del key["default"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | whole
 
 
 def _configuration(config: Config) -> str:
     parts = [
         _template("configuration.md").template,
         _section("Top level", configuration.Config, {"value": config}),
-        _section("`select`", configuration.Select, {"value": config.select}),
-        _section("`runtime`", configuration.Runtime, {"value": config.runtime}),
-        _section("`datasets.<name>`", configuration.Dataset, config.datasets),
+        _section("`select`", schema.Select, {"value": config.select}),
+        _section("`runtime`", schema.Runtime, {"value": config.runtime}),
+        _section("`datasets.<name>`", schema.Dataset, config.datasets),
         _section(
             "`datasets.<name>.classes`",
-            configuration.Classes,
+            schema.Classes,
             {name: dataset.classes for name, dataset in config.datasets.items()},
         ),
-        _section("`networks.<name>`", configuration.Network, config.networks),
+        _section("`networks.<name>`", schema.Network, config.networks),
         _section(
             "`networks.<name>.hidden_initialisation`, `.head_initialisation`",
-            configuration.Initialisation,
+            schema.Initialisation,
             {
                 f"{name}, {key.removesuffix('_initialisation')}": getattr(network, key)
                 for name, network in config.networks.items()
                 for key in ("hidden_initialisation", "head_initialisation")
             },
         ),
-        _section("`methods.<name>`", configuration.Method, config.methods),
+        _section("`methods.<name>`", schema.Method, config.methods),
         "## `defaults`, `experiments.<name>`, `overrides`\n",
         f"{Experiment.__doc__} The three have the same keys; an experiment needs each in one of "
         "them.\n",
@@ -245,7 +246,7 @@ def _both(code: Any, paper: Any) -> str:
     return _code(code) if code == paper else f"{_code(code)} → {_code(paper)}"
 
 
-def _split(dataset: configuration.Dataset) -> str:
+def _split(dataset: schema.Dataset) -> str:
     classes = dataset.classes
     return f"{classes.train} / {classes.val} / {classes.test}"
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from helpers import SMALL, record
 
-from maml.config import Dataset
 from maml.data import drawn
+from maml.schema import Dataset
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 
-from maml.config import Dataset
 from maml.data import drawn, mirrors
 from maml.data.fetch import Remote, Unreachable, check_room, fetch, shown
 from maml.data.official import FILES, HOMES
 from maml.errors import UserError
 from maml.files import atomic_folder, check_replaceable, writing
 from maml.provenance import file_digest
+from maml.schema import Dataset
 
 RECORD = "source.json"
 

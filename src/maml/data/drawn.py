@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from maml.config import Dataset
 from maml.data.miniimagenet import PICKLES
 from maml.data.omniglot import ARCHIVES, SIDE
+from maml.schema import Dataset
 
 ALPHABETS = 4
 PICTURE_SIDE = 84

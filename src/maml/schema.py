@@ -1,0 +1,236 @@
+"""The parts of ``config.yaml``: their keys, types and meanings.
+
+An experiment's settings are, from the weakest to the strongest: ``defaults``, its own entry,
+``overrides``.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+StepSize = Annotated[float, Field(gt=0, lt=1.0e30)]  # and float32 holds what Adam makes of it
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # also names a folder
+
+
+class Strict(BaseModel):
+    """A part of the configuration: unknown keys and other types are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Classes(Strict):
+    """How many classes each split has."""
+
+    train: int = Field(ge=1, description="Classes for meta-training.")
+    val: int = Field(ge=0, description="Classes for validation, which selects the best checkpoint.")
+    test: int = Field(ge=1, description="Classes for meta-testing.")
+
+
+class Dataset(Strict):
+    """A data set: where its images come from and how they are prepared."""
+
+    format: Literal["omniglot", "miniimagenet"] = Field(
+        description="Which reader understands the files."
+    )
+    source: Literal["official", "bundled", "drawn"] = Field(
+        description="official: the public archives, or the mirror. bundled: the copy of Omniglot "
+        "that ships with the project. drawn: made by the project itself, for tests."
+    )
+    classes: Classes = Field(description="Classes in each split; checked against the files.")
+    images_per_class: int = Field(ge=2, description="Images of each class; checked.")
+    image_size: int = Field(ge=8, description="Height and width of a prepared image, in pixels.")
+    resize: Literal["nearest", "lanczos"] = Field(
+        description="How images of another size are resized. The authors ask for LANCZOS; on "
+        "Omniglot's 1-bit files Pillow then uses NEAREST, which is what they trained on."
+    )
+    split_seed: int = Field(
+        ge=0, description="Which Omniglot characters go to which split (mini-ImageNet's is fixed)."
+    )
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image: 1 for Omniglot, 3 for mini-ImageNet."""
+        return 1 if self.format == "omniglot" else 3
+
+    @property
+    def may_be_passed_on(self) -> bool:
+        """Whether the licence allows to copy the images to others: ImageNet's terms do not."""
+        return self.format != "miniimagenet" or self.source == "drawn"
+
+
+class Initialisation(Strict):
+    """How a weight matrix or kernel starts. Biases and batch-norm offsets start at 0."""
+
+    distribution: Literal["xavier", "normal", "truncated-normal"] = Field(
+        description="xavier: uniform (Glorot & Bengio 2010). truncated-normal: values beyond two "
+        "standard deviations are drawn again."
+    )
+    standard_deviation: float | None = Field(
+        default=None, gt=0, description="Of the (untruncated) normal distributions."
+    )
+
+
+class Network(Strict):
+    """One of the paper's networks (section 5.2)."""
+
+    kind: Literal["conv", "mlp"] = Field(
+        description="conv: blocks of 3x3 convolution, batch norm, ReLU. mlp: fully connected."
+    )
+    widths: list[Count] = Field(min_length=1, description="Filters or units of each hidden layer.")
+    downsampling: Literal["stride", "max-pool", "none"] = Field(
+        description="How each convolutional block halves the image."
+    )
+    features: Literal["mean", "flatten"] = Field(
+        description="What of the last feature map the head sees."
+    )
+    batch_norm_epsilon: float = Field(gt=0, description="Added to the batch variance.")
+    hidden_initialisation: Initialisation = Field(description="Weights of the hidden layers.")
+    head_initialisation: Initialisation = Field(description="Weights of the linear head.")
+
+
+class Method(Strict):
+    """A row of Table 1: how the meta-gradient is taken."""
+
+    label: str = Field(description="The method's name in tables and figures.")
+    paper_row: str | None = Field(
+        default=None, description="Which row of the paper's Table 1 it stands beside, if any."
+    )
+    second_derivatives: bool = Field(
+        description="true: differentiate through the inner gradients (MAML). false: take them as "
+        "constants (first-order MAML)."
+    )
+    max_pool_second_derivative: Literal["exact", "cut"] = Field(
+        default="exact",
+        description="cut: no second derivative through max pooling, as the authors' rule for "
+        "TensorFlow 1.0 intended. Only networks with max pooling are trained with such a method.",
+    )
+
+
+def _evaluation(**keywords: Any) -> Any:
+    """Declare a field that only evaluation reads: its change does not retrain."""
+    return Field(json_schema_extra={"stage": "evaluation"}, **keywords)
+
+
+def _summary(**keywords: Any) -> Any:
+    """Declare a field that only tables and figures read."""
+    return Field(json_schema_extra={"stage": "summary"}, **keywords)
+
+
+class Experiment(Strict):
+    """A column of Table 1: the task distribution and the protocol."""
+
+    dataset: str = Field(description="A key of `datasets`.")
+    network: str = Field(description="A key of `networks`.")
+    ways: int = Field(ge=2, description="N, the classes of a task.")
+    shots: int = Field(ge=1, description="K, the support images of a class.")
+    train_queries: int = Field(ge=1, description="Query images of a class in meta-training.")
+    rotations: bool = Field(
+        description="Rotate each class of each task by 0, 90, 180 or 270 degrees, drawn at random."
+    )
+    meta_batch_size: int = Field(ge=1, description="Tasks of a meta-iteration.")
+    inner_steps: int = Field(ge=1, description="Gradient steps in meta-training and validation.")
+    inner_step_size: StepSize = Field(
+        description="α, on the *mean* cross-entropy. The authors' code applies the printed α to N "
+        "times the mean, so theirs is N times the printed value.",
+    )
+    meta_loss: Literal["mean", "sum-per-shot"] = Field(
+        description="Scale of the meta-loss, which Adam's ε and the clip see. sum-per-shot: the sum"
+        " over a task's query images divided by K (the authors' code), N·Q/K times the mean."
+    )
+    meta_gradient_clip: float | None = Field(
+        gt=0, description="Elementwise bound on the meta-gradient, in units of `meta_loss`."
+    )
+    meta_step_size: StepSize = Field(description="Adam's step size.")
+    adam_epsilon: float = Field(gt=0, description="Adam's ε.")
+    adam_form: Literal["tensorflow", "pytorch"] = Field(
+        description="Whether ε is added before (tensorflow) or after (pytorch) bias correction."
+    )
+    iterations: int = Field(ge=1, description="Meta-iterations.")
+    training_tasks: int = Field(
+        ge=1, description="Distinct training tasks, cycled; rotations are drawn anew in each pass."
+    )
+    validate_every: int = Field(ge=1, description="Iterations between two validations.")
+    validation_tasks: int = Field(ge=2, description="Tasks of a validation.")
+    test_tasks: int = _evaluation(ge=2, description="Meta-test tasks.")
+    test_steps: int = _evaluation(
+        ge=1, description="Inner steps of an evaluation; accuracy is kept after each, and before."
+    )
+    test_queries: list[Count] = _evaluation(
+        min_length=1, description="Query images of a class in evaluation, each count in turn."
+    )
+    reported_step: int = _summary(ge=0, description="The inner step that Table 1 reports.")
+    reported_queries: int = _summary(ge=1, description="The query count that Table 1 reports.")
+    reported_checkpoint: Literal["best", "last"] = _summary(
+        description="best: by validation accuracy. last: after the last iteration."
+    )
+
+
+def _partial(name: str, doc: str) -> type[Strict]:
+    """Return ``Experiment`` with every key optional."""
+    fields: dict[str, Any] = {}
+    for key, field in Experiment.model_fields.items():
+        optional = copy.copy(field)  # with its bounds, description and stage
+        optional.default = None
+        fields[key] = (field.annotation, optional)
+    return create_model(name, __base__=Strict, __doc__=doc, **fields)
+
+
+Defaults = _partial("Defaults", "Settings of every experiment that does not say otherwise.")
+Overrides = _partial("Overrides", "Settings forced on every experiment: how a preset shortens.")
+Entry = _partial("Entry", "A named experiment: what differs from the defaults.")
+
+
+class Select(Strict):
+    """Which of the experiments and methods below a run computes."""
+
+    experiments: list[str] = Field(min_length=1, description="Keys of `experiments`.")
+    methods: list[str] = Field(min_length=1, description="Keys of `methods`.")
+    seeds: list[Seed] = Field(
+        min_length=1, description="Each gives another initialisation and other training tasks."
+    )
+
+
+class Runtime(Strict):
+    """How to compute, not what: a result's last digits depend on it, and nothing else does."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        description="auto: a CUDA device where there is one."
+    )
+    precision: Literal["float32", "float64"] = Field(description="Of all arithmetic.")
+    threads: int = Field(ge=1, description="CPU threads of a training or evaluation job.")
+    jobs_per_gpu: int = Field(ge=1, description="Jobs that share a GPU at the same time.")
+    seeds_at_once: int = Field(
+        default=1,
+        ge=1,
+        description="Seeds that one training job computes together, in the order of "
+        "`select.seeds`: the first so many, the next so many, and the rest. A seed's last digits "
+        "differ from those that it has alone.",
+    )
+    checkpoint_every: int = Field(
+        ge=1, description="Iterations between two checkpoints from which a training can resume."
+    )
+    checkpoint_minutes: float = Field(
+        gt=0,
+        description="Minutes after which a checkpoint is written, wherever the training stands.",
+    )
+    task_chunk: Count | None = Field(
+        description="Tasks to compute at the same time, in training and evaluation; bounds the "
+        "memory. null: on a CPU as many as its cache holds, and at most 32. Halved where a GPU's "
+        "memory does not suffice."
+    )
+    cuda_graphs: bool = Field(
+        default=False,
+        description="true: a training on a GPU launches a meta-iteration as one CUDA graph. It was "
+        "never run on a GPU: see that `pytest -m cuda` passes on yours first.",
+    )
+    gpu_memory_gib: float | None = Field(
+        default=None,
+        gt=0,
+        description="GiB of a GPU's memory that the tensors of one job may take; what CUDA itself "
+        "takes comes on top. null: no limit.",
+    )
