@@ -8,8 +8,10 @@ from helpers import ROOT
 from hypothesis import HealthCheck, settings
 from webserver import serving
 
-from maml import config, devices
+from maml import config, devices, iteration
 from maml.data import fetch
+from maml.data.download import download
+from maml.data.prepare import prepare
 from maml.episodes import Batch
 
 # `make fuzz` chooses the other profile; the suite tries the same few examples each time
@@ -105,6 +107,35 @@ def drawn() -> Callable[[str, str, int], config.Job]:
         return job.model_copy(update={"settings": settings, "runtime": runtime})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def glyphs(drawn, tmp_path_factory):
+    """A prepared data set of drawn glyphs, that of the tiny job."""
+    folder = tmp_path_factory.mktemp("drawn")
+    dataset = drawn("omniglot-5way-1shot", "maml", 0).dataset
+    download(dataset, folder / "raw", None)
+    prepare("omniglot", dataset, folder / "raw", folder / "data")
+    return folder / "data"
+
+
+@pytest.fixture
+def at_iteration(monkeypatch):
+    """Do something in the meta-iteration of a number, counted over all trainings: (result) → None.
+
+    Returns a dictionary, iteration → what to do, with the count so far under "count".
+    """
+    plan = {"count": 0}
+    original = iteration.meta_gradients
+
+    def watched(*arguments, **named):
+        plan["count"] += 1
+        result = original(*arguments, **named)
+        plan.get(plan["count"], lambda result: None)(result)
+        return result
+
+    monkeypatch.setattr(iteration, "meta_gradients", watched)
+    return plan
 
 
 @pytest.fixture

@@ -9,23 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from training import OUTPUTS, checkpoints, crash, files, poison_loss
 
 from maml import iteration, paths, weights
 from maml import train as module
-from maml.data.download import download
 from maml.data.prepare import prepare
 from maml.errors import UserError
 from maml.evaluate import evaluate
 from maml.train import train
 
 
-@pytest.fixture(scope="module")
-def data(drawn, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("drawn")
-    dataset = drawn("omniglot-5way-1shot", "maml", 0).dataset
-    download(dataset, folder / "raw", None)
-    prepare("omniglot", dataset, folder / "raw", folder / "data")
-    return folder / "data"
+@pytest.fixture
+def data(glyphs):
+    return glyphs
 
 
 @pytest.fixture
@@ -40,38 +36,8 @@ def changed(job, part, **changes):
     return job.model_copy(update={part: getattr(job, part).model_copy(update=changes)})
 
 
-def checkpoints():
-    return sorted(paths.CHECKPOINTS.glob("**/*.checkpoint"))
-
-
-@pytest.fixture
-def at_iteration(monkeypatch):
-    """Do something in the meta-iteration of a number, counted over all trainings: (result) → None.
-
-    Returns a dictionary, iteration → what to do, with the count so far under "count".
-    """
-    plan = {"count": 0}
-    original = iteration.meta_gradients
-
-    def watched(*arguments, **named):
-        plan["count"] += 1
-        result = original(*arguments, **named)
-        plan.get(plan["count"], lambda result: None)(result)
-        return result
-
-    monkeypatch.setattr(iteration, "meta_gradients", watched)
-    return plan
-
-
-def crash(result):
-    raise KeyboardInterrupt
-
-
 def send(number):
     return lambda result: os.kill(os.getpid(), number)
-
-
-OUTPUTS = ("best.safetensors", "last.safetensors", "curve.csv", "training.json")
 
 
 def test_leaves_weights_curve_and_record(job, data, tmp_path):
@@ -102,17 +68,6 @@ def test_a_finished_training_is_placed_again_until_it_is_evaluated(
     assert files(tmp_path / "out") == whole
     evaluate(job, data, tmp_path / "out")
     assert checkpoints() == []
-
-
-def files(folder):
-    """The outputs' content, less the times that they hold."""
-    record = json.loads((folder / "training.json").read_text())
-    curve = pd.read_csv(folder / "curve.csv").drop(columns="seconds")
-    return (
-        *((folder / name).read_bytes() for name in OUTPUTS[:2]),
-        curve.to_csv(),
-        {key: value for key, value in record.items() if not key.startswith("seconds")},
-    )
 
 
 def test_the_same_inputs_give_the_same_bits_and_another_seed_does_not(job, data, tmp_path):
@@ -287,10 +242,6 @@ def test_without_room_the_last_good_state_stays_and_training_goes_on_later(
     assert files(tmp_path / "whole") == files(tmp_path / "resumed")
 
 
-def poison_loss(result):
-    result.loss.fill_(torch.nan)
-
-
 def poison_weights(result):
     next(iter(result.gradient.values())).fill_(torch.inf)
 
@@ -362,93 +313,6 @@ def test_where_memory_is_short_fewer_tasks_are_computed_at_once(
     with pytest.raises(UserError, match="the GPU's memory does not suffice for one task"):
         train(job, data, tmp_path / "none")
     assert not (tmp_path / "none").exists()
-
-
-@pytest.fixture
-def group(job):
-    """Three seeds, trained at once."""
-    return job.model_copy(update={"together": [0, 1, 2]})
-
-
-def of_each(folder, seeds=3):
-    return [folder / str(seed) for seed in range(seeds)]
-
-
-def test_seeds_that_are_trained_at_once_end_as_each_alone(group, data, tmp_path):
-    train(group, data, *of_each(tmp_path / "together"))
-    for one, out in zip(group.each(), of_each(tmp_path / "together"), strict=True):
-        alone = one.model_copy(update={"together": []})
-        train(alone, data, tmp_path / "alone")
-        ours, theirs = (pd.read_csv(folder / "curve.csv") for folder in (out, tmp_path / "alone"))
-        pd.testing.assert_frame_equal(
-            ours.drop(columns="seconds"), theirs.drop(columns="seconds"), rtol=1e-4
-        )
-        for name in OUTPUTS[:2]:
-            trained, expected = weights.load(out / name), weights.load(tmp_path / "alone" / name)
-            assert trained.job == one
-            for key, value in expected.theta.items():
-                torch.testing.assert_close(trained.theta[key], value, rtol=1e-3, atol=1e-4)
-        record = json.loads((out / "training.json").read_text())
-        assert record["together"] == [0, 1, 2]
-        assert record["settings"]["seed"] == one.seed
-        assert record["settings"]["seeds_at_once"] == 3
-        evaluate(one, data, out)
-        assert len(pd.read_csv(out / "evaluation.csv", comment="#")) > 0
-    left = {path.parent.name for path in checkpoints()}
-    assert left == {"seed-0", "seed-1", "seed-2"}  # those trained alone, not evaluated here
-
-
-@pytest.mark.parametrize("stop", [3, 4, 9])
-def test_seeds_that_are_trained_at_once_resume_with_the_same_bits(
-    group, data, tmp_path, at_iteration, stop
-):
-    train(group, data, *of_each(tmp_path / "whole"))
-    shutil.rmtree(paths.CHECKPOINTS)
-    at_iteration[10 + stop] = crash
-    with pytest.raises(KeyboardInterrupt):
-        train(group, data, *of_each(tmp_path / "resumed"))
-    train(group, data, *of_each(tmp_path / "resumed"))
-    for name in ("0", "1", "2"):
-        assert files(tmp_path / "whole" / name) == files(tmp_path / "resumed" / name)
-
-
-def poison_one(result):
-    result.gradient["head.bias"][1] = torch.inf
-
-
-@pytest.mark.parametrize("stop", [None, 5, 9])
-def test_a_seed_that_diverges_leaves_the_others_alone(
-    group, data, tmp_path, at_iteration, capsys, stop
-):
-    train(group, data, *of_each(tmp_path / "good"))
-    shutil.rmtree(paths.CHECKPOINTS)
-    at_iteration["count"], at_iteration[2] = 0, poison_one
-    if stop:
-        at_iteration[stop] = crash
-        with pytest.raises(KeyboardInterrupt):
-            train(group, data, *of_each(tmp_path / "out"))
-    capsys.readouterr()
-    train(group, data, *of_each(tmp_path / "out"))
-    for name in ("0", "2"):
-        assert files(tmp_path / "out" / name) == files(tmp_path / "good" / name)
-    record = json.loads((tmp_path / "out" / "1" / "training.json").read_text())
-    assert record["outcome"] == "diverged at iteration 3"
-    assert (
-        record["seconds"]
-        < json.loads((tmp_path / "out" / "0" / "training.json").read_text())["seconds"]
-    )
-    assert "the loss of iteration 3 (seed 1, " in capsys.readouterr().err
-    assert pd.read_csv(tmp_path / "out" / "1" / "curve.csv").empty
-    assert weights.load(tmp_path / "out" / "1" / "last.safetensors").about["iteration"] == 0
-
-
-def test_when_all_seeds_diverge_there_is_nothing_to_go_on_with(group, data, tmp_path, at_iteration):
-    at_iteration[6] = poison_loss
-    train(group, data, *of_each(tmp_path))
-    assert at_iteration["count"] == 6
-    for out in of_each(tmp_path):
-        record = json.loads((out / "training.json").read_text())
-        assert record["outcome"] == "diverged at iteration 6"
 
 
 def test_without_validation_classes_the_last_weights_are_the_best(job, data, tmp_path):

@@ -4,8 +4,6 @@ from helpers import without_data
 
 from maml.together import Together
 
-BOTH = {"together": [0, 1]}
-
 
 @pytest.fixture
 def state(drawn):
@@ -78,30 +76,6 @@ def test_no_more_tasks_are_computed_at_once_than_a_run_begins_with(state):
     saved["tasks_at_once"] = {stage: 1 for stage in at_once}
     one.restore(saved)
     assert {chunk.tasks for chunk in one.chunks.values()} == {1}
-
-
-def test_seeds_that_are_not_equally_far_are_refused(drawn):
-    here = without_data(drawn("omniglot-5way-1shot", "maml", 0).model_copy(update=BOTH))
-    saved = Together(here).saved()
-    saved["seeds"][1] |= {"iteration": 2}
-    saved["seeds"][1]["optimizer"]["updates"] += 2
-    with pytest.raises(ValueError, match="its seeds are not equally far"):
-        Together(here).restore(saved)
-
-
-def test_seeds_share_the_time_of_their_job(drawn, monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr("maml.training_state.time.perf_counter", lambda: clock[0])
-    here = without_data(drawn("omniglot-5way-1shot", "maml", 0).model_copy(update=BOTH))
-    one = Together(here)
-    clock[0] = 130.0
-    saved = one.saved()
-    assert [state.seconds for state in one.states] == [15.0, 15.0]
-    clock[0] = 1000.0
-    two = Together(here)
-    two.restore(saved)
-    clock[0] = 1010.0
-    assert [state.seconds for state in two.states] == [20.0, 20.0]
 
 
 def test_time_goes_on_where_it_was_saved(state, monkeypatch):
