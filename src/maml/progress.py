@@ -97,8 +97,10 @@ class Progress:
         unit: str = "iterations",
     ):
         jobs = job.each() if stage == "training" else [job]
-        seeds = ", ".join(str(each.seed) for each in jobs)
-        self._name = f"{job.experiment} {job.method} seed{'s'[: len(jobs) - 1]} {seeds}"
+        seeds = ("seeds " if len(jobs) > 1 else "seed ") + ", ".join(
+            str(each.seed) for each in jobs
+        )
+        self._name = f"{job.experiment} {job.method} {seeds}"
         self._heartbeats = [_heartbeat_path(each) for each in jobs]
         self._stage, self._total, self._unit = stage, total, unit
         self._done = 0
