@@ -272,5 +272,6 @@ def main() -> None:
     try:
         app()
     except UserError as error:
+        sys.stdout.flush()  # in a pipe, what was printed before comes before
         print(f"maml: {error}", file=sys.stderr)
         sys.exit(1)
