@@ -12,13 +12,13 @@ from torch import Tensor
 
 from benchmarks import evaluation, gradients, iteration
 from benchmarks.gradients import Contender
-from maml import config
-from maml.check import random_batch, random_parameters
-from maml.config import Job
+from maml.compute.session import Session
+from maml.configuration import config
+from maml.configuration.config import Job
+from maml.configuration.schema import Experiment
 from maml.data.store import PreparedData
-from maml.episodes import Batch
-from maml.schema import Experiment
-from maml.session import Session
+from maml.tasks.episodes import Batch
+from maml.workflow.check import random_batch, random_parameters
 
 ROOT = Path(__file__).parent.parent
 EVALUATION = "evaluation"

@@ -6,12 +6,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.gradients import Contender
-from maml import plain
-from maml.chunk import Chunk
-from maml.episodes import TaskSpace, gather
-from maml.measure import first_queries, measure_all
-from maml.schema import Experiment
-from maml.session import Session
+from maml.algorithm import plain
+from maml.compute.chunk import Chunk
+from maml.compute.session import Session
+from maml.configuration.schema import Experiment
+from maml.tasks.episodes import TaskSpace, gather
+from maml.training.measure import first_queries, measure_all
 
 Parameters = dict[str, Tensor]
 

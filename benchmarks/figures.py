@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 from benchmarks.growth import NAMES
 from benchmarks.measuring import usual
 from benchmarks.tables import WORKS
-from maml.analysis.style import MARKERS, save, style
+from maml.results.style import MARKERS, save, style
 
 CONTENDERS = ("ours", "plain loop", "higher", "learn2learn")
 LINES = {

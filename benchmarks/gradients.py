@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from maml import plain
-from maml.episodes import Batch
-from maml.meta import meta_gradient
-from maml.networks import is_adapted
-from maml.schema import Experiment, Method, Network
+from maml.algorithm import plain
+from maml.algorithm.meta import meta_gradient
+from maml.configuration.schema import Experiment, Method, Network
+from maml.networks.network import is_adapted
+from maml.tasks.episodes import Batch
 
 Parameters = dict[str, Tensor]
 Contender = Callable[[], Parameters]

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from maml import plain
-from maml.check import relative
-from maml.episodes import Batch, gather, training_batch
-from maml.iteration import MetaIteration
-from maml.meta import meta_loss_scale
-from maml.optimizer import MetaOptimizer
-from maml.session import Session
+from maml.algorithm import plain
+from maml.algorithm.meta import meta_loss_scale
+from maml.algorithm.optimizer import MetaOptimizer
+from maml.compute.session import Session
+from maml.tasks.episodes import Batch, gather, training_batch
+from maml.training.iteration import MetaIteration
+from maml.workflow.check import relative
 
 Parameters = dict[str, Tensor]
 

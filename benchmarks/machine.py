@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-from maml import devices, provenance
-from maml.codedigest import code_digest
-from maml.errors import UserError
+from maml.compute import devices
+from maml.files import provenance
+from maml.files.codedigest import code_digest
+from maml.files.errors import UserError
 
 FOLDER = Path(__file__).parent
 RENDERING = {"report.py", "tables.py", "figures.py"}  # change no number
@@ -37,7 +38,9 @@ def about(learn2learn: Path | None, folders: tuple[Path, ...] = (FOLDER,)) -> di
         "versions": {**provenance.versions(), **_peers(learn2learn)},
         "code": provenance.digest_of(
             [
-                code_digest("maml.throughput", "maml.plain", "maml.check"),
+                code_digest(
+                    "maml.workflow.throughput", "maml.algorithm.plain", "maml.workflow.check"
+                ),
                 *(
                     provenance.file_digest(file)
                     for folder in folders

@@ -13,8 +13,8 @@ import pandas as pd
 from benchmarks import growth, jobs, machine, measuring
 from benchmarks.case import WORKS, Case
 from benchmarks.measuring import Row
-from maml import paths
-from maml.files import atomic_file, atomic_folder
+from maml.files import paths
+from maml.files.atomic import atomic_file, atomic_folder
 
 EVALUATED = jobs.EXPERIMENTS
 """The experiments whose evaluation is timed too."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from maml.allocator import keep_freed_memory
+from maml.compute.allocator import keep_freed_memory
 
 Ask = Callable[..., Any]
 """(function, arguments) → its result, computed in the other process."""

@@ -10,8 +10,8 @@ import pandas as pd
 
 from benchmarks import figures, growth, tables
 from benchmarks.device import report as device_report
-from maml.errors import UserError
-from maml.files import atomic_file
+from maml.files.atomic import atomic_file
+from maml.files.errors import UserError
 
 BEGIN, END = "<!-- growth: written by make benchmark -->", "<!-- end of growth -->"
 

@@ -21,8 +21,8 @@ from benchmarks import growth, machine, report
 from benchmarks.case import ROOT
 from benchmarks.device import run as device_run
 from benchmarks.parts import MEMORY, Run, parts
-from maml import devices
-from maml.errors import UserError
+from maml.compute import devices
+from maml.files.errors import UserError
 
 EXPERIMENTS = (
     "omniglot-5way-1shot",

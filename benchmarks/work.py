@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import timing
 from benchmarks.case import EVALUATION, Case
 from benchmarks.gradients import Contender
-from maml import plain
-from maml.check import STEP_SIZE, random_batch, random_parameters, relative
-from maml.episodes import gather, training_batch
+from maml.algorithm import plain
+from maml.tasks.episodes import gather, training_batch
+from maml.workflow.check import STEP_SIZE, random_batch, random_parameters, relative
 
 COMPARED_TASKS = 2  # in two parts of the meta-batch, so that their sum is compared too
 COMPARED_STEPS = 2

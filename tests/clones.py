@@ -12,7 +12,7 @@ import yaml
 from helpers import ROOT
 from pipeline import copy_project
 
-from maml import overlays
+from maml.configuration import overlays
 
 TINY = {
     "select": {"experiments": ["omniglot-5way-1shot"], "methods": ["maml"], "seeds": [0]},

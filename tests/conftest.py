@@ -8,11 +8,13 @@ from helpers import ROOT
 from hypothesis import HealthCheck, settings
 from webserver import serving
 
-from maml import config, devices, iteration
+from maml.compute import devices
+from maml.configuration import config
 from maml.data import fetch
 from maml.data.download import download
 from maml.data.prepare import prepare
-from maml.episodes import Batch
+from maml.tasks.episodes import Batch
+from maml.training import iteration
 
 # `make fuzz` chooses the other profile; the suite tries the same few examples each time
 settings.register_profile("suite", derandomize=True, deadline=None, database=None)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from maml.config import Job
-from maml.meta import MetaGradient
-from maml.provenance import file_digest
-from maml.schema import Classes, Dataset
-from maml.session import Session
+from maml.algorithm.meta import MetaGradient
+from maml.compute.session import Session
+from maml.configuration.config import Job
+from maml.configuration.schema import Classes, Dataset
+from maml.files.provenance import file_digest
 
 ROOT = Path(__file__).parent.parent
 

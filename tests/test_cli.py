@@ -1,7 +1,8 @@
 import pytest
 from helpers import ROOT
 
-from maml import cli, train
+from maml import cli
+from maml.training import train
 
 
 @pytest.fixture

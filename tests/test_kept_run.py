@@ -8,14 +8,14 @@ import pytest
 import torch
 from helpers import ROOT
 
-from maml import weights
 from maml.data import store
 from maml.data.download import download
 from maml.data.prepare import prepare
-from maml.episodes import TaskSpace, gather
-from maml.evaluate import CHECKPOINTS
-from maml.measure import measure
-from maml.provenance import file_digest
+from maml.files.provenance import file_digest
+from maml.tasks.episodes import TaskSpace, gather
+from maml.training import weights
+from maml.training.evaluate import CHECKPOINTS
+from maml.training.measure import measure
 
 KEPT = ROOT / "docs" / "reference"
 METHODS = ("maml", "fomaml")

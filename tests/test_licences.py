@@ -8,7 +8,8 @@ import pytest
 import yaml
 from helpers import ROOT
 
-from maml import config, overlays, versioning
+from maml.configuration import config, overlays
+from maml.workflow import versioning
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import torch
 from helpers import ROOT
 from PIL import Image, ImageDraw
 
-from maml import weights
-from maml.networks import initialise
+from maml.networks.network import initialise
+from maml.training import weights
 
 
 def test_the_example_adapts_to_ones_own_drawings(paper, tmp_path, monkeypatch, capsys):

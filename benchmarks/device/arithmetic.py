@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from benchmarks.processes import Ask, asked
-from maml import devices
+from maml.compute import devices
 
 TRAINING, ANY_ORDER, DEFAULT = "as training", "any order", "PyTorch's default"
 NAMES = (TRAINING, ANY_ORDER, DEFAULT)

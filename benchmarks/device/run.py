@@ -12,7 +12,9 @@ from benchmarks.case import ROOT, Case
 from benchmarks.device import measuring
 from benchmarks.parts import Part, Run
 from benchmarks.processes import asked
-from maml import config, devices, paths
+from maml.compute import devices
+from maml.configuration import config
+from maml.files import paths
 
 METHODS = ("maml", "fomaml")
 MEMORY = paths.STATE / "benchmark-device.json"

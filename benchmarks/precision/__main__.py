@@ -17,13 +17,13 @@ from benchmarks import machine
 from benchmarks.case import ROOT
 from benchmarks.precision import accuracy, evaluation, gradients, page
 from benchmarks.precision.states import ITERATIONS, states
-from maml import config as configuration
-from maml import paths, provenance
-from maml.allocator import keep_freed_memory
-from maml.codedigest import code_digest
-from maml.errors import UserError
-from maml.files import atomic_file, atomic_folder
-from maml.session import session
+from maml.compute.allocator import keep_freed_memory
+from maml.compute.session import session
+from maml.configuration import config as configuration
+from maml.files import paths, provenance
+from maml.files.atomic import atomic_file, atomic_folder
+from maml.files.codedigest import code_digest
+from maml.files.errors import UserError
 
 FILES = (ROOT / "config.yaml", ROOT / "benchmarks" / "precision" / "gradients.yaml")
 OUT = ROOT / "results" / "precision"
@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
 def _about() -> dict[str, Any]:
     files = sorted(file for file in Path(__file__).parent.iterdir() if file.is_file())
     ours = [provenance.file_digest(file) for file in files if file.name != "page.py"]
-    code = provenance.digest_of([code_digest("maml.train", "maml.evaluate"), *ours])
+    code = provenance.digest_of(
+        [code_digest("maml.training.train", "maml.training.evaluate"), *ours]
+    )
     return machine.about(None) | {"code": code}
 
 

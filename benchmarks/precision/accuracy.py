@@ -9,13 +9,13 @@ import pandas as pd
 
 from benchmarks.case import ROOT
 from benchmarks.precision.rounding import BASE, rounded
-from maml import config as configuration
-from maml import paths
-from maml.analysis import results
-from maml.analysis.statistics import accuracies, paired_difference
-from maml.config import Config
-from maml.evaluate import CHECKPOINTS, evaluate
-from maml.train import train
+from maml.configuration import config as configuration
+from maml.configuration.config import Config
+from maml.files import paths
+from maml.results import runs as results
+from maml.results.statistics import accuracies, paired_difference
+from maml.training.evaluate import CHECKPOINTS, evaluate
+from maml.training.train import train
 
 FILES = (
     ROOT / "config.yaml",

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.precision.rounding import BASE, EMULATED, rounded
-from maml.analysis.statistics import tasks_half_width
-from maml.layers import Parameters
-from maml.measure import measure_all
-from maml.session import Session
+from maml.compute.session import Session
+from maml.networks.layers import Parameters
+from maml.results.statistics import tasks_half_width
+from maml.training.measure import measure_all
 
 
 def compare(here: Session, theta: Parameters, tasks: int) -> Iterator[dict[str, Any]]:

@@ -8,11 +8,11 @@ import torch
 
 from benchmarks.iteration import sampled
 from benchmarks.precision.rounding import BASE, EMULATED, rounded
-from maml.check import relative
-from maml.layers import Parameters
-from maml.meta import meta_gradient
-from maml.schema import Method
-from maml.session import Session
+from maml.algorithm.meta import meta_gradient
+from maml.compute.session import Session
+from maml.configuration.schema import Method
+from maml.networks.layers import Parameters
+from maml.workflow.check import relative
 
 MEASURED = (BASE, *EMULATED)
 ANOTHER = "another meta-batch"

@@ -7,11 +7,11 @@ import numpy as np
 
 from benchmarks.case import ROOT
 from benchmarks.iteration import iterations as meta_iterations
-from maml import published
-from maml.layers import Parameters
-from maml.networks import initialise
-from maml.session import Session
-from maml.weights import image_shape
+from maml.compute.session import Session
+from maml.networks.layers import Parameters
+from maml.networks.network import initialise
+from maml.training import published
+from maml.training.weights import image_shape
 
 ITERATIONS = {"omniglot-5way-1shot": (0, 300), "miniimagenet-5way-1shot": (0, 50)}
 """Experiment → after how many iterations of MAML, in float32 and with seed 0."""

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from maml import config as configuration
-from maml.errors import UserError
-from maml.schema import Dataset
-from maml.stopping import leave_when_asked
+from maml.configuration import config as configuration
+from maml.configuration.schema import Dataset
+from maml.files.errors import UserError
+from maml.training.stopping import leave_when_asked
 
 app = typer.Typer(
     help=__doc__.splitlines()[0],
@@ -80,7 +80,7 @@ def preview(
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Draw a few sampled tasks, support and query, with class names."""
-    from maml.preview import draw_tasks
+    from maml.results.preview import draw_tasks
 
     draw_tasks(configuration.read(config).experiment(experiment), data, out)
 
@@ -100,7 +100,7 @@ def train(
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Meta-train one network, or several at once; resumes where an interrupted run stopped."""
-    from maml.train import train
+    from maml.training.train import train
 
     numbers = _seeds(seeds)
     if len(numbers) != len(outs):
@@ -119,7 +119,7 @@ def evaluate(
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Adapt a trained network to every meta-test task and record its accuracy."""
-    from maml.evaluate import evaluate
+    from maml.training.evaluate import evaluate
 
     evaluate(configuration.read(config).job(experiment, method, seed), data, folder)
 
@@ -133,7 +133,7 @@ def import_weights(
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Take over the weights that the paper's authors published."""
-    from maml.published import place
+    from maml.training.published import place
 
     place(archive, configuration.read(config).job(experiment, "maml", 0), iteration, out)
 
@@ -145,7 +145,7 @@ def tables(
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Render Table 1 beside the paper's from the evaluations."""
-    from maml.analysis.tables import write_tables
+    from maml.results.tables import write_tables
 
     write_tables(configuration.read(config), runs, out)
 
@@ -157,7 +157,7 @@ def figures(
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Render the figures from the evaluations and learning curves."""
-    from maml.analysis.figures import write_figures
+    from maml.results.figures import write_figures
 
     write_figures(configuration.read(config), runs, out)
 
@@ -168,7 +168,7 @@ def cards(
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Write a card beside each trained network: what it is, how good, under which licence."""
-    from maml.cards import write_cards
+    from maml.results.cards import write_cards
 
     write_cards(configuration.read(config), runs)
 
@@ -180,7 +180,7 @@ def plots(
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Tabulate learning curves and accuracy by inner step for `dvc plots`."""
-    from maml.analysis.plots import write_plots
+    from maml.results.plots import write_plots
 
     write_plots(configuration.read(config), runs, out)
 
@@ -196,7 +196,7 @@ def plan(
     ] = False,
 ) -> None:
     """Print what a run would compute, on what, and how long it would take."""
-    from maml.plan import print_plan
+    from maml.workflow.plan import print_plan
 
     print_plan(configuration.read(config), cores, elsewhere=elsewhere)
 
@@ -209,7 +209,7 @@ def status(
     ] = False,
 ) -> None:
     """Show all jobs of a run: waiting, training, evaluating, done, failed."""
-    from maml.status import show
+    from maml.workflow.status import show
 
     show(configuration.read(config), watch=watch)
 
@@ -219,7 +219,7 @@ def trace(
     table: Annotated[Path, typer.Argument(help="A file in results/<run>/tables.")],
 ) -> None:
     """Print what each number of a table comes from, and verify the digests."""
-    from maml.trace import trace
+    from maml.workflow.trace import trace
 
     trace(table)
 
@@ -227,7 +227,7 @@ def trace(
 @app.command()
 def restore() -> None:
     """Bring back the recorded results with DVC; nothing is computed again."""
-    from maml.versioning import restore
+    from maml.workflow.versioning import restore
 
     restore()
 
@@ -235,7 +235,7 @@ def restore() -> None:
 @app.command()
 def check(config: ConfigFiles = DEFAULT) -> None:
     """Compare the meta-gradient with a plain loop over tasks, in float64, on this machine."""
-    from maml.check import check
+    from maml.workflow.check import check
 
     check(configuration.read(config))
 
@@ -245,7 +245,7 @@ def schema(
     out: Annotated[Path, typer.Argument(help="The folder that gets schema and page.")],
 ) -> None:
     """Write the configuration's JSON schema and its page in the docs."""
-    from maml.reference import write_reference
+    from maml.workflow.reference import write_reference
 
     write_reference(out)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from helpers import pack
 
 from bad_input.case import Meet, Place, collector
+from maml.configuration.schema import Classes
 from maml.data import archives
-from maml.schema import Classes
 
 CASES, case = collector()
 

@@ -11,7 +11,7 @@ import pytest
 from helpers import SMALL, record
 from webserver import Server
 
-from maml.config import Config, Job
+from maml.configuration.config import Config, Job
 from maml.data.download import download
 from maml.data.prepare import prepare
 

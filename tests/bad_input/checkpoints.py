@@ -9,8 +9,8 @@ import torch
 
 from bad_input.case import Meet, Place, collector
 from bad_input.pickles import Call
-from maml import iteration, train
-from maml.checkpoint import Checkpoint
+from maml.training import iteration, train
+from maml.training.checkpoint import Checkpoint
 
 CASES, case = collector()
 

@@ -7,7 +7,7 @@ import yaml
 from helpers import ROOT
 
 from bad_input.case import Case, Meet, Place, collector
-from maml.config import check, read
+from maml.configuration.config import check, read
 
 CASES, case = collector()
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from bad_input.case import PUBLISHER, Meet, Place, collector
 from maml.data import download, fetch
 from maml.data.fetch import Remote
-from maml.provenance import file_digest
+from maml.files.provenance import file_digest
 
 CASES, case = collector()
 

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from analysis.table_runs import made_up, select, write
+from results.table_runs import made_up, select, write
 
 from bad_input.case import Meet, Place, collector
-from maml.analysis.results import read
+from maml.results.runs import read
 
 CASES, case = collector()
 

@@ -11,10 +11,10 @@ from helpers import ROOT
 import bad_input
 from bad_input.__main__ import PAGE, page
 from bad_input.case import DATASETS, PUBLISHER, Place
-from maml.data import drawn as drawings
+from maml.data import synthetic as drawings
 from maml.data.download import download
 from maml.data.prepare import prepare
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 CASES = [
     pytest.param(case, id=f"{section.__name__.rpartition('.')[2]}-{case.name}")

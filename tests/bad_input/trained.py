@@ -9,10 +9,10 @@ import torch
 from helpers import ROOT
 
 from bad_input.case import Meet, Place, collector
-from maml import published, weights
-from maml.evaluate import evaluate
-from maml.layers import Parameters
-from maml.networks import initialise
+from maml.networks.layers import Parameters
+from maml.networks.network import initialise
+from maml.training import published, weights
+from maml.training.evaluate import evaluate
 
 CASES, case = collector()
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from helpers import SMALL, record
 
-from maml.data import drawn
-from maml.schema import Dataset
+from maml.configuration.schema import Dataset
+from maml.data import synthetic as drawn
 
 
 @pytest.fixture

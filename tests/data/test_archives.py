@@ -6,7 +6,7 @@ from helpers import pack
 
 from maml.data import archives
 from maml.data.archives import read_images
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 SUFFIXES = archives.SUFFIXES
 IMAGES = {

@@ -5,7 +5,7 @@ import pytest
 
 from maml.data.bundle import bundle
 from maml.data.omniglot import read, read_archives
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 
 def test_what_is_bundled_is_read_again(downloaded, omniglot, tmp_path):

@@ -7,14 +7,15 @@ from types import SimpleNamespace
 import pytest
 
 from maml.data import download as module
-from maml.data import drawn, fetch
+from maml.data import fetch
+from maml.data import synthetic as drawn
 from maml.data.download import download
 from maml.data.fetch import Remote
 from maml.data.miniimagenet import PICKLES
 from maml.data.omniglot import ARCHIVES, CONTENT_DIGEST, read
 from maml.data.prepare import prepare
-from maml.errors import UserError
-from maml.provenance import file_digest
+from maml.files.errors import UserError
+from maml.files.provenance import file_digest
 
 
 def official(dataset):

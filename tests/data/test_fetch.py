@@ -7,7 +7,7 @@ import pytest
 
 from maml.data import fetch as module
 from maml.data.fetch import Absent, Remote, Unreachable, exists, fetch, read_text
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 CONTENT = random.Random(0).randbytes(300_000)
 DIGEST = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

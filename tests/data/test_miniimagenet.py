@@ -7,8 +7,8 @@ import pytest
 from helpers import record
 from PIL import Image
 
+from maml.configuration.schema import Classes
 from maml.data import miniimagenet as module
-from maml.schema import Classes
 
 
 def test_split_is_ravi_and_larochelles():

@@ -10,7 +10,7 @@ from maml.data import fetch, mirrors
 from maml.data.archives import read_images
 from maml.data.mirrors import Nothing, choose, copy, read_sums, remotes
 from maml.data.official import FILES
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 ZIPS = ["images_background.zip", "images_evaluation.zip"]
 PICKLES = [remote.name for remote in FILES["miniimagenet"]]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maml.configuration.schema import Classes
 from maml.data import omniglot as module
-from maml.errors import UserError
-from maml.schema import Classes
+from maml.files.errors import UserError
 
 BUNDLED = Path(str(resources.files("maml.data").joinpath("bundled")))
 

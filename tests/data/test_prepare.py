@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from helpers import record
 
+from maml.configuration.schema import Classes
 from maml.data.prepare import prepare
 from maml.data.store import content_digest, load
-from maml.errors import UserError
-from maml.schema import Classes
+from maml.files.errors import UserError
 
 
 def test_writes_what_store_reads(downloaded, omniglot, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from maml.data.prepare import prepare
 from maml.data.store import content_digest, load
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 
 def test_the_digest_sees_images_names_and_split():

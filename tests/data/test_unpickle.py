@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from maml.data.unpickle import load
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 
 class Call:

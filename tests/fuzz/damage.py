@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 searched = settings(max_examples=settings.default.max_examples // 4)
 """Of each of these tests: 25 examples in the suite, 4,000 in ``make fuzz``."""

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fuzz.damage import answered, changed, damaged, searched
+from maml.configuration.schema import Classes
 from maml.data import archives, miniimagenet, omniglot, store
 from maml.data.images import decode
 from maml.data.mirrors import read_sums
 from maml.data.prepare import prepare
-from maml.schema import Classes
 
 DATASET = SMALL["miniimagenet"].model_copy(
     update={

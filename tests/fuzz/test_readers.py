@@ -10,18 +10,19 @@ import json
 import numpy as np
 import pytest
 import torch
-from analysis.table_runs import made_up, select, write
 from bad_input.checkpoints import with_state
 from helpers import ROOT, without_data
 from hypothesis import given
 from hypothesis import strategies as st
+from results.table_runs import made_up, select, write
 
 from fuzz.damage import JSON, answered, changed, damaged, searched
-from maml import config, overlays, published, train, weights
-from maml.analysis import results
-from maml.checkpoint import Checkpoint
-from maml.networks import initialise
-from maml.together import Together
+from maml.configuration import config, overlays
+from maml.networks.network import initialise
+from maml.results import runs as results
+from maml.training import published, train, weights
+from maml.training.checkpoint import Checkpoint
+from maml.training.together import Together
 
 FILE = ROOT / "config.yaml"
 ONE_SHOT = "omniglot-5way-1shot"

@@ -25,19 +25,19 @@ def listed(finished, smoke):
 
 def test_an_edit_of_the_figures_draws_the_figures_again(finished, listed):
     project, _ = finished
-    with project.edited("analysis/figures.py", "\ndef ", "\nEDITED = 1\n\n\ndef "):
+    with project.edited("results/figures.py", "\ndef ", "\nEDITED = 1\n\n\ndef "):
         assert listed()[0] == {"figures": 1}
 
 
 def test_an_edit_of_a_comment_does_nothing(finished, listed):
     project, _ = finished
-    with project.edited("meta.py", "\ndef ", "\n# An edit.\ndef "):
+    with project.edited("algorithm/meta.py", "\ndef ", "\n# An edit.\ndef "):
         assert listed()[0] == {}
 
 
 def test_an_edit_of_the_meta_gradient_trains_again(finished, listed):
     project, _ = finished
-    with project.edited("meta.py", "\ndef ", "\nEDITED = 1\n\n\ndef "):
+    with project.edited("algorithm/meta.py", "\ndef ", "\nEDITED = 1\n\n\ndef "):
         found, _ = listed()
     assert found["train"] == found["evaluate"] == 6
     assert found["tables"] == found["figures"] == 1

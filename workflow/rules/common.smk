@@ -21,12 +21,12 @@ import yaml
 # The code beside this Snakefile runs, not that of another copy which happens to be installed.
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
-from maml import config as configuration
-from maml import records, versioning
-from maml.codedigest import code_digest
-from maml.devices import visible_gpus
-from maml.errors import UserError
-from maml.files import atomic_file
+from maml.configuration import config as configuration
+from maml.workflow import records, versioning
+from maml.files.codedigest import code_digest
+from maml.compute.devices import visible_gpus
+from maml.files.errors import UserError
+from maml.files.atomic import atomic_file
 
 try:
     settings = configuration.check(config)
@@ -48,7 +48,7 @@ shell.prefix(
 )
 
 # A local run starts as many jobs as there are slots on the GPUs; which job gets which GPU is
-# settled by `maml.devices.lease`. `--resources gpu=N` takes precedence.
+# settled by `maml.compute.devices.lease`. `--resources gpu=N` takes precedence.
 GPUS = visible_gpus() if settings.runtime.device != "cpu" else []
 if GPUS and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", len(GPUS) * settings.runtime.jobs_per_gpu)

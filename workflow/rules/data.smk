@@ -83,7 +83,7 @@ rule preview:
         settings=lambda wildcards: settings.experiment(shown(wildcards)).model_dump(
             include={"ways", "shots", "rotations"}
         ),
-        code=code_digest("maml.preview"),
+        code=code_digest("maml.results.preview"),
     message:
         "Drawing sampled tasks of {wildcards.dataset}"
     shell:

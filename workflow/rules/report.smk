@@ -16,7 +16,7 @@ rule tables:
     input:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
-        paper="src/maml/analysis/paper_table1.csv",
+        paper="src/maml/results/paper_table1.csv",
     output:
         report(
             "results/{run}/tables/table1.html",
@@ -51,7 +51,7 @@ rule tables:
         runtime=30,
     params:
         settings=summary_settings(),
-        code=code_digest("maml.analysis.tables"),
+        code=code_digest("maml.results.tables"),
     message:
         "Rendering the tables"
     shell:
@@ -64,7 +64,7 @@ rule figures:
     input:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/curve.csv"),
-        paper="src/maml/analysis/paper_table1.csv",
+        paper="src/maml/results/paper_table1.csv",
     output:
         report(
             "results/{run}/figures/learning-curves.svg",
@@ -101,7 +101,7 @@ rule figures:
         runtime=30,
     params:
         settings=summary_settings(),
-        code=code_digest("maml.analysis.figures"),
+        code=code_digest("maml.results.figures"),
     message:
         "Rendering the figures"
     shell:
@@ -125,7 +125,7 @@ rule plots:
         runtime=30,
     params:
         settings=summary_settings(),
-        code=code_digest("maml.analysis.plots"),
+        code=code_digest("maml.results.plots"),
     message:
         "Tabulating the plots"
     shell:
@@ -147,7 +147,7 @@ rule cards:
         runtime=30,
     params:
         settings=summary_settings(),
-        code=code_digest("maml.cards"),
+        code=code_digest("maml.results.cards"),
     message:
         "Writing the cards of the trained networks"
     shell:

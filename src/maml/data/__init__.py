@@ -1,1 +1,4 @@
-"""From files on the internet to one array a data set."""
+"""From the internet, a mirror or the bundled copy to one array a data set.
+
+May import ``files`` and ``configuration``.
+"""

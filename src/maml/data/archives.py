@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 MAX_MEMBER = 16 * 2**20  # bytes; the largest image of ILSVRC2012 is just below
 MAX_TOTAL = 4 * 2**30  # bytes of all members of an archive

@@ -5,8 +5,8 @@ import lzma
 from pathlib import Path
 
 from maml.data.omniglot import BUNDLE, SIDE, read_archives
-from maml.errors import UserError
-from maml.files import atomic_folder, check_replaceable
+from maml.files.atomic import atomic_folder, check_replaceable
+from maml.files.errors import UserError
 
 LICENSE = """\
 The MIT License (MIT)

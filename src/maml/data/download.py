@@ -10,13 +10,14 @@ from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 
-from maml.data import drawn, mirrors
+from maml.configuration.schema import Dataset
+from maml.data import mirrors
+from maml.data import synthetic as drawn
 from maml.data.fetch import Remote, Unreachable, check_room, fetch, shown
 from maml.data.official import FILES, HOMES
-from maml.errors import UserError
-from maml.files import atomic_folder, check_replaceable, writing
-from maml.provenance import file_digest
-from maml.schema import Dataset
+from maml.files.atomic import atomic_folder, check_replaceable, writing
+from maml.files.errors import UserError
+from maml.files.provenance import file_digest
 
 RECORD = "source.json"
 

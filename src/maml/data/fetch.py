@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from maml.data.transfer import Transfer, megabytes
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two pieces
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each new try; one more failure in a row, and that is it

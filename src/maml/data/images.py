@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 FORMATS = ("PNG", "JPEG")  # what the data sets are published in; no other decoder is let near them
 MAX_PIXELS = 64 * 2**20  # more than any image of ILSVRC2012 has

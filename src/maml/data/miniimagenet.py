@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from maml.configuration.schema import Dataset
 from maml.data import unpickle
 from maml.data.archives import read_images
 from maml.data.images import decode
 from maml.data.store import SPLITS, Mismatch
-from maml.errors import UserError
-from maml.schema import Dataset
+from maml.files.errors import UserError
 
 PICKLES = {
     "train": "mini-imagenet-cache-train.pkl",

@@ -18,7 +18,7 @@ from maml.data.archives import IMAGES, SUFFIXES
 from maml.data.fetch import Absent, Remote, check_room, exists, fault, read_text, shown
 from maml.data.miniimagenet import WNID_LENGTH, official_split
 from maml.data.official import FILES
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 SUMS = "SHA256SUMS"
 

@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from maml.configuration.schema import Classes, Dataset
 from maml.data.archives import read_images
 from maml.data.images import decode
 from maml.data.store import Mismatch
-from maml.errors import UserError
-from maml.schema import Classes, Dataset
+from maml.files.errors import UserError
 
 ARCHIVES = ("images_background.zip", "images_evaluation.zip")
 BUNDLE = ("omniglot.json", "omniglot.xz")

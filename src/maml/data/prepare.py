@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from maml.configuration.schema import Dataset
 from maml.data import miniimagenet, omniglot
 from maml.data.store import Mismatch, content_digest
-from maml.errors import UserError
-from maml.files import atomic_folder, check_replaceable
-from maml.provenance import file_digest
-from maml.schema import Dataset
+from maml.files.atomic import atomic_folder, check_replaceable
+from maml.files.errors import UserError
+from maml.files.provenance import file_digest
 
 SNAKEMAKES = ".snakemake_timestamp"  # Snakemake puts it into each folder that a rule makes
 

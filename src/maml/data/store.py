@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 SPLITS = ("train", "val", "test")
 

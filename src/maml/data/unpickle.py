@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from maml.errors import UserError
+from maml.files.errors import UserError
 
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since NumPy 2
 _NDARRAY = object()  # what the pickle gets for numpy.ndarray: a name, and nothing to call

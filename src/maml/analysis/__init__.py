@@ -1,1 +1,0 @@
-"""From evaluations to tables and figures."""

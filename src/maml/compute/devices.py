@@ -1,0 +1,194 @@
+"""Which device a job computes on; a GPU is leased, so that jobs side by side spread over all."""
+
+import ctypes
+import os
+import platform
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from maml.configuration.schema import Runtime
+from maml.files import paths
+from maml.files.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+LEASES = paths.STATE / "leases"
+POLL_SECONDS = 1.0
+
+
+@contextmanager
+def taken(runtime: Runtime) -> Iterator["torch.device"]:
+    """Choose a device as ``runtime`` asks; if it is a GPU, hold a lease while the block runs.
+
+    Raises:
+        UserError: as in :func:`choose`.
+    """
+    device = choose(runtime.device)
+    if device.type == "cpu":
+        yield device
+    else:
+        with lease(runtime.jobs_per_gpu, LEASES):
+            yield device
+
+
+def choose(setting: str, name: str = "runtime.device") -> "torch.device":
+    """Return the CPU, or ``cuda:0``: the only GPU that a leased process sees.
+
+    Args:
+        setting: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
+        name: what an error is to call the setting.
+
+    Raises:
+        UserError: CUDA is asked for and absent, or the setting is another, as ``mps``.
+    """
+    import torch
+
+    if setting not in ("auto", "cpu", "cuda"):
+        raise UserError(
+            f"{name}: {setting!r} is not supported; use auto, cpu or cuda"
+            " (Apple's GPUs, mps, have no float64 and are not tested)"
+        )
+    usable = torch.version.cuda is not None and bool(visible_gpus())
+    if setting == "cuda" and not usable:
+        reason = "no GPU is visible" if torch.version.cuda else "this PyTorch is built without CUDA"
+        raise UserError(f"{name} is cuda, but {reason}; set it to auto or cpu")
+    return torch.device("cuda:0" if usable and setting != "cpu" else "cpu")
+
+
+def dtype(precision: str) -> "torch.dtype":
+    """Return what numbers are kept in."""
+    import torch
+
+    return {"float32": torch.float32, "float64": torch.float64}[precision]
+
+
+def compute_exactly(device: "torch.device") -> None:
+    """Have a GPU compute float32 as such, and the same bits each time; a CPU does anyway.
+
+    By default PyTorch lets convolutions on a GPU round their operands to TF32's 10 bits, and takes
+    kernels that add in any order.
+    """
+    import torch
+
+    if device.type == "cpu":
+        return
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def limit_memory(device: "torch.device", gibibytes: float | None) -> None:
+    """Let this process's tensors take so much of a GPU's memory at most; None: all of it.
+
+    What CUDA and its libraries take for themselves comes on top.
+    """
+    import torch
+
+    if device.type == "cpu" or gibibytes is None:
+        return
+    whole = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, gibibytes * 2**30 / whole), device)
+
+
+def visible_gpus() -> list[str]:
+    """Return the ids of the GPUs that this process may use; each fits ``CUDA_VISIBLE_DEVICES``.
+
+    They are what a scheduler or the user put there (numbers, UUIDs or MIG ids), else all that the
+    driver knows. CUDA is not initialised.
+    """
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        ids = [part.strip() for part in chosen.split(",")]
+        invalid = (n for n, part in enumerate(ids) if part in ("", "-1", "NoDevFiles"))
+        return ids[: next(invalid, len(ids))]  # as CUDA: the first invalid id ends the list
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []  # no driver: PyTorch need not be imported to learn that
+
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+@contextmanager
+def lease(slots_per_gpu: int, folder: Path) -> Iterator[str]:
+    """Take a slot of a GPU for this process, wait for one if need be, and yield the GPU's id.
+
+    From then on CUDA sees that GPU alone, as ``cuda:0``; so take it before CUDA is initialised.
+    Every slot is a file that is locked while it is held. The kernel unlocks it when the process
+    ends, however it ends.
+
+    Args:
+        slots_per_gpu: how many processes may share a GPU.
+        folder: for the files, common to all processes that share the GPUs.
+    """
+    gpus = visible_gpus()
+    folder.mkdir(parents=True, exist_ok=True)
+    # Fill every GPU's first slot before any second one.
+    slots = [(gpu, slot) for slot in range(slots_per_gpu) for gpu in gpus]
+    gpu, lock = _first_free([(gpu, folder / _file_name(gpu, slot)) for gpu, slot in slots])
+    try:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+        yield gpu
+    finally:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        lock.release()
+
+
+def _first_free(slots: list[tuple[str, Path]]) -> tuple[str, FileLock]:
+    said = False
+    while True:
+        for gpu, file in slots:
+            lock = FileLock(file)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            return gpu, lock
+        if not said:
+            print(f"waiting for a GPU: all {len(slots)} slots are taken", file=sys.stderr)
+            said = True
+        time.sleep(POLL_SECONDS)
+
+
+def _file_name(gpu: str, slot: int) -> str:
+    """Return a name that is unique among machines and schedulers' jobs that share a folder.
+
+    Slurm numbers the GPUs of each job from 0.
+    """
+    owner = "-".join([socket.gethostname(), *filter(None, [os.environ.get("SLURM_JOB_ID")])])
+    return f"{owner}-{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}-{slot}.lock"
+
+
+def describe(device: "torch.device") -> str:
+    """Return a device's kind and model, as ``cpu: AMD EPYC 9554, AVX2`` or ``cuda: NVIDIA H100``.
+
+    A virtual machine may hide the model; the vector instructions decide the order of sums.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    return f"cpu: {processor()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def processor() -> str:
+    """Return the name of the processor's model."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), flags=re.MULTILINE)
+        if match:
+            return match[1]
+    return platform.processor() or platform.machine()

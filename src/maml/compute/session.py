@@ -1,0 +1,135 @@
+"""What training and evaluation both start from: a device, the data on it, and the network."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from maml.compute import devices
+from maml.compute.allocator import keep_freed_memory
+from maml.compute.chunk import Chunk, short_of_memory
+from maml.configuration.config import Job
+from maml.data import store
+from maml.files.errors import UserError
+from maml.networks.network import largest_layer
+from maml.tasks.episodes import TaskSpace
+
+MOST_TASKS = 32
+
+CACHE_BYTES = 4 * 2**20
+"""What one layer's values may take: the best of the sizes tried on a processor with 32 MiB."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One job's surroundings.
+
+    Attributes:
+        job: what to compute.
+        device: where; leased for the life of the session if it is a GPU.
+        dtype: of all arithmetic.
+        data: the prepared data set.
+        images: its images on the device, uint8 ``(classes, images, height, width, channels)``.
+    """
+
+    job: Job
+    device: torch.device
+    dtype: torch.dtype
+    data: store.PreparedData
+    images: Tensor
+
+    def tasks_at_once(self, queries: int, seeds: int = 1) -> int:
+        """Return how many tasks of each of so many seeds to compute at the same time.
+
+        On a CPU it pays to have what a layer computes still in the cache when the next needs it;
+        an accelerator is best used by many tasks.
+
+        Args:
+            queries: query images of a class.
+            seeds: whose tasks are computed at the same time.
+        """
+        if self.job.runtime.task_chunk is not None:
+            return max(1, self.job.runtime.task_chunk // seeds)
+        if self.device.type != "cpu":
+            return MOST_TASKS
+        images = self.job.settings.ways * max(self.job.settings.shots, queries)
+        values = images * largest_layer(self.job.network, self.job.dataset.image_size)
+        return max(1, min(MOST_TASKS, CACHE_BYTES // (values * self.dtype.itemsize)) // seeds)
+
+    def chunk(
+        self,
+        queries: int,
+        tasks: int,
+        say: Callable[[str], None] = lambda line: None,
+        *,
+        seeds: int = 1,
+    ) -> Chunk:
+        """Return as many of so many tasks; ``say`` is told where memory does not suffice."""
+        return Chunk(min(self.tasks_at_once(queries, seeds), tasks), say)
+
+    @property
+    def uses_graphs(self) -> bool:
+        """Whether a meta-iteration is launched as a CUDA graph."""
+        return self.device.type == "cuda" and self.job.runtime.cuda_graphs
+
+    def space(self, split: str, queries: int) -> TaskSpace:
+        """Return the tasks of a split; only those for training depend on the seeds."""
+        settings = self.job.settings
+        return TaskSpace(
+            self.data,
+            split,
+            ways=settings.ways,
+            shots=settings.shots,
+            queries=queries,
+            rotations=settings.rotations,
+            seeds=self.job.seeds if split == "train" else [],
+            device=self.device,
+        )
+
+
+@contextmanager
+def session(job: Job, folder: Path) -> Iterator[Session]:
+    """Take a device, open the prepared data set in ``folder`` and put its images there."""
+    keep_freed_memory()
+    torch.set_num_threads(job.runtime.threads)
+    data = store.load(folder)
+    _check(data, job, folder)
+    with devices.taken(job.runtime) as device:
+        devices.compute_exactly(device)
+        devices.limit_memory(device, job.runtime.gpu_memory_gib)
+        yield Session(
+            job=job,
+            device=device,
+            dtype=devices.dtype(job.runtime.precision),
+            data=data,
+            images=device_images(data, device),
+        )
+
+
+def _check(data: store.PreparedData, job: Job, folder: Path) -> None:
+    """Raise a UserError if the data are not those that the job was configured for."""
+    classes, size = job.dataset.classes.model_dump(), job.dataset.image_size
+    shape = (job.dataset.images_per_class, size, size, job.dataset.channels)
+    found = {split: len(data.classes(split)) for split in store.SPLITS}
+    if data.name != job.settings.dataset or found != classes or data.images.shape[1:] != shape:
+        raise UserError(
+            f"{folder} holds {data.name} with the classes {found} of {data.images.shape[1:]}, and "
+            f"{job.experiment} needs {job.settings.dataset} with {classes} of {shape}; name its "
+            "folder, or run `snakemake`, which prepares it"
+        )
+
+
+def device_images(data: store.PreparedData, device: torch.device) -> Tensor:
+    """Return the images as a tensor; on a CPU it shares the file's pages with other jobs.
+
+    Raises:
+        UserError: a GPU's memory does not suffice for them.
+    """
+    images = torch.from_numpy(data.images)
+    try:
+        return images.to(device) if device.type != "cpu" else images
+    except torch.OutOfMemoryError as error:
+        raise short_of_memory(f"the {images.nbytes / 2**30:.1f} GiB of images") from error

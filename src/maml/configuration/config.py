@@ -1,0 +1,240 @@
+"""The checked configuration of a run, and the jobs that it asks for.
+
+``config.yaml`` holds the paper as data. Presets are overlays of it (``workflow/presets``), merged
+key by key; the chosen one of ``protocols`` is merged last. Its parts are in
+:mod:`maml.configuration.schema`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from maml.configuration.consistency import check_together, not_one_of
+from maml.configuration.mistakes import validated
+from maml.configuration.overlays import load, merge
+from maml.configuration.schema import (
+    Classes,
+    Dataset,
+    Defaults,
+    Entry,
+    Experiment,
+    Initialisation,
+    Method,
+    Name,
+    Network,
+    Overrides,
+    Runtime,
+    Select,
+    Strict,
+)
+from maml.files.errors import UserError
+
+
+class Config(Strict):
+    """The configuration of one run."""
+
+    run: Name = Field(description="The run's name: its results lie in results/<run>.")
+    select: Select
+    protocol: str = Field(
+        description="code: what the authors' code does. paper: what the paper's text says."
+    )
+    mirror: str | None = Field(
+        description="A folder or base URL that holds the data sets' files; the environment "
+        "variable MAML_MIRROR takes precedence."
+    )
+    runtime: Runtime
+    datasets: dict[Name, Dataset]
+    networks: dict[Name, Network]
+    methods: dict[Name, Method]
+    defaults: Defaults  # type: ignore[valid-type]
+    experiments: dict[Name, Entry]  # type: ignore[valid-type]
+    protocols: dict[Name, dict[str, Any]] = Field(
+        description="Overlays of this file, chosen by `protocol`; `code` is the file itself."
+    )
+    overrides: Overrides  # type: ignore[valid-type]
+
+    def experiment(self, name: str, *, overridden: bool = True) -> Experiment:
+        """Return the settings of an experiment, with or without ``overrides``."""
+        _require("experiment", name, self.experiments)
+        layers = [self.defaults, self.experiments[name]]
+        if overridden:
+            layers.append(self.overrides)
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            merged |= layer.model_dump(include=layer.model_fields_set)
+        return validated(Experiment, merged, f"experiments.{name}", PLACES)
+
+    def shortenings(self, name: str) -> dict[str, tuple[Any, Any]]:
+        """Return what ``overrides`` change in an experiment: key → (protocol's value, value)."""
+        full = self.experiment(name, overridden=False).model_dump()
+        used = self.experiment(name).model_dump()
+        return {key: (full[key], used[key]) for key in full if full[key] != used[key]}
+
+    def job(
+        self, experiment: str, method: str, seed: int, *, together: list[int] | None = None
+    ) -> Job:
+        """Return everything that decides one training and its evaluation.
+
+        Args:
+            experiment: a key of ``experiments``.
+            method: a key of ``methods``.
+            seed: any.
+            together: the seeds that are trained at once, ``seed`` among them; by default as
+                ``runtime.seeds_at_once`` has it.
+        """
+        settings = self.experiment(experiment)
+        _require("method", method, self.methods)
+        if together is None:
+            together = next((group for group in self.seed_groups() if seed in group), [])
+        return Job(
+            run=self.run,
+            experiment=experiment,
+            method=method,
+            seed=seed,
+            settings=settings,
+            dataset=self.datasets[settings.dataset],
+            network=self.networks[settings.network],
+            gradient=self.methods[method],
+            runtime=self.runtime,
+            data=self.data_slug(settings.dataset),
+            together=together if len(together) > 1 else [],
+        )
+
+    def seed_groups(self) -> list[list[int]]:
+        """Return the selected seeds, those of one training job together."""
+        seeds, size = self.select.seeds, self.runtime.seeds_at_once
+        return [seeds[first : first + size] for first in range(0, len(seeds), size)]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the selected (experiment, method) pairs that make sense together."""
+        return [
+            (experiment, method)
+            for experiment in self.select.experiments
+            for method in self.select.methods
+            if self.methods[method].max_pool_second_derivative == "exact"
+            or self.networks[self.experiment(experiment).network].downsampling == "max-pool"
+        ]
+
+    def jobs(self) -> list[Job]:
+        """Return every selected training."""
+        return [self.job(*pair, seed) for pair in self.pairs() for seed in self.select.seeds]
+
+    def data_slug(self, dataset: str) -> str:
+        """Return the folder name of a data set from its source, as in data/raw/<slug>."""
+        return f"{dataset}-{self.datasets[dataset].source}"
+
+    def slugs(self) -> dict[str, str]:
+        """Return slug → data set for the data sets of the selected experiments."""
+        names = [self.experiment(name).dataset for name in self.select.experiments]
+        return {self.data_slug(name): name for name in names}
+
+
+class Job(Strict):
+    """One training and its evaluation, with all that decides them.
+
+    ``together`` are the seeds that one process trains together, this one among them; none where
+    that is this one alone.
+    """
+
+    run: str
+    experiment: str
+    method: str
+    seed: int
+    settings: Experiment
+    dataset: Dataset
+    network: Network
+    gradient: Method
+    runtime: Runtime
+    data: str
+    together: list[int] = Field(default=[])
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that one process trains together."""
+        return self.together or [self.seed]
+
+    def each(self) -> list[Job]:
+        """Return the job of each of :attr:`seeds`."""
+        return [self.model_copy(update={"seed": seed}) for seed in self.seeds]
+
+    def training_settings(self) -> dict[str, Any]:
+        """Return what decides the trained weights; a change of it retrains."""
+        return self._settings("training")
+
+    def evaluation_settings(self) -> dict[str, Any]:
+        """Return what decides an evaluation of given weights; a change of it evaluates again."""
+        return self._settings("evaluation")
+
+    def _settings(self, stage: str) -> dict[str, Any]:
+        """Return the settings of one stage, with the names that only label left out."""
+        fields = Experiment.model_fields
+        chosen = {
+            key: value
+            for key, value in self.settings.model_dump().items()
+            if (fields[key].json_schema_extra or {"stage": "training"})["stage"] == stage
+        }
+        if stage == "training":
+            chosen |= {
+                "seed": self.seed,
+                "dataset": self.dataset.model_dump(exclude={"source"}),
+                "network": self.network.model_dump(),
+                "method": self.gradient.model_dump(exclude={"label", "paper_row"}),
+                "cuda_graphs": self.runtime.cuda_graphs,
+                "seeds_at_once": len(self.seeds),
+            }
+        return chosen | self.runtime.model_dump(include={"precision", "threads", "task_chunk"})
+
+
+def read(paths: list[Path]) -> Config:
+    """Read ``config.yaml`` and its overlays, in this order, and check them.
+
+    Raises:
+        UserError: a file cannot be read, or a key is unknown, missing, of another type, or does
+            not fit the others. The message names the key.
+    """
+    return check(load(paths))
+
+
+def check(raw: Mapping[str, Any]) -> Config:
+    """Return the configuration that ``raw`` describes.
+
+    Raises:
+        UserError: as in :func:`read`.
+    """
+    raw = json.loads(json.dumps(raw, default=str))  # plain containers, whatever Snakemake hands us
+    file = validated(Config, raw, "", PLACES)
+    if "code" in file.protocols:
+        raise UserError("config: protocols.code: the file itself is `code`; name this otherwise")
+    protocols = {"code": file} | {
+        name: validated(Config, merge(raw, overlay), f"protocols.{name}", PLACES)
+        for name, overlay in file.protocols.items()
+    }
+    if file.protocol not in protocols:
+        raise UserError(not_one_of("protocol", file.protocol, protocols))
+    config = protocols[file.protocol]
+    check_together(config)
+    return config
+
+
+PLACES: dict[str, type[Strict]] = {
+    "the top level": Config,
+    "select": Select,
+    "runtime": Runtime,
+    "datasets.<name>": Dataset,
+    "datasets.<name>.classes": Classes,
+    "networks.<name>": Network,
+    "networks.<name>.hidden_initialisation or .head_initialisation": Initialisation,
+    "methods.<name>": Method,
+    "defaults, experiments.<name> or overrides": Experiment,
+}
+"""Where the keys of each part stand."""
+
+
+def _require(kind: str, name: str, known: Mapping[str, Any]) -> None:
+    if name not in known:
+        raise UserError(f"no {kind} is named {name!r}; there are: {', '.join(known)}")

@@ -1,0 +1,123 @@
+"""Values of ``config.yaml`` that are fine alone and must fit together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from maml.files.errors import UserError
+
+if TYPE_CHECKING:
+    from maml.configuration.config import Config
+    from maml.configuration.schema import Network
+
+
+def not_one_of(key: str, value: str, known: Mapping[str, Any]) -> str:
+    """Return what is wrong with a value that names nothing, and what it could name."""
+    return f"config: {key}: {value!r} is not one of: {', '.join(known)}"
+
+
+def check_together(config: Config) -> None:
+    """Check selection, data sets, networks and experiments against each other.
+
+    Raises:
+        UserError: the first value that does not fit; the message names its key.
+    """
+    select = config.select
+    for key, known in (("experiments", config.experiments), ("methods", config.methods)):
+        for name in getattr(select, key):
+            if name not in known:
+                raise UserError(not_one_of(f"select.{key}", name, known))
+    for key in ("experiments", "methods", "seeds"):
+        _check_distinct(f"select.{key}", getattr(select, key))
+    for name, dataset in config.datasets.items():
+        if dataset.source == "bundled" and dataset.format != "omniglot":
+            raise UserError(
+                f"config: datasets.{name}.source: only Omniglot is bundled; say 'official' or "
+                f"'drawn'"
+            )
+    for name, network in config.networks.items():
+        _check_network(f"config: networks.{name}", network)
+    for name in config.experiments:
+        _check_experiment(config, name)
+    if not config.pairs():
+        raise UserError("config: select: no selected method fits a selected experiment")
+
+
+def _check_distinct(key: str, values: list[Any]) -> None:
+    twice = [str(value) for value, count in Counter(values).items() if count > 1]
+    if twice:
+        raise UserError(f"config: {key}: {', '.join(twice)} is listed twice")
+
+
+def _check_network(here: str, network: Network) -> None:
+    if (network.kind == "mlp") != (network.downsampling == "none"):
+        raise UserError(
+            f"{here}.downsampling: conv networks need 'stride' or 'max-pool', an mlp 'none'"
+        )
+    for key in ("hidden_initialisation", "head_initialisation"):
+        start = getattr(network, key)
+        if (start.distribution == "xavier") != (start.standard_deviation is None):
+            raise UserError(
+                f"{here}.{key}: normal distributions need a standard_deviation, xavier has none"
+            )
+
+
+def _check_experiment(config: Config, name: str) -> None:
+    config.experiment(name, overridden=False)  # whole without overrides: tables compare with it
+    experiment = config.experiment(name)
+
+    def at(key: str) -> str:
+        """Return where the value of a key comes from."""
+        for where, layer in (
+            ("overrides", config.overrides),
+            (f"experiments.{name}", config.experiments[name]),
+        ):
+            if key in layer.model_fields_set:
+                return f"{where}.{key}"
+        return f"defaults.{key}"
+
+    for key, known in (("dataset", config.datasets), ("network", config.networks)):
+        if getattr(experiment, key) not in known:
+            raise UserError(not_one_of(at(key), getattr(experiment, key), known))
+    data = f"datasets.{experiment.dataset}"
+    dataset = config.datasets[experiment.dataset]
+    for key, queries in (
+        ("train_queries", experiment.train_queries),
+        ("test_queries", max(experiment.test_queries)),
+    ):
+        if experiment.shots + queries > dataset.images_per_class:
+            raise UserError(
+                f"config: {at(key)}: {experiment.shots} shots and {queries} queries are more than "
+                f"the {dataset.images_per_class} images of a class ({data}.images_per_class)"
+            )
+    for split, count in dataset.classes.model_dump().items():
+        if count and experiment.ways > count:
+            raise UserError(
+                f"config: {at('ways')}: {experiment.ways} ways are more than the {count} classes "
+                f"of {data}.classes.{split}"
+            )
+    if experiment.reported_step > experiment.test_steps:
+        raise UserError(
+            f"config: {at('reported_step')}: step {experiment.reported_step} is beyond the last "
+            f"one, {experiment.test_steps} ({at('test_steps')})"
+        )
+    _check_distinct(at("test_queries"), experiment.test_queries)
+    if experiment.reported_queries not in experiment.test_queries:
+        raise UserError(
+            f"config: {at('reported_queries')}: {experiment.reported_queries} is not one of "
+            f"{experiment.test_queries} ({at('test_queries')})"
+        )
+    if experiment.reported_checkpoint == "best" and not dataset.classes.val:
+        raise UserError(
+            f"config: {at('reported_checkpoint')}: 'best' needs validation classes, and "
+            f"{data}.classes.val is 0; say 'last'"
+        )
+    network = config.networks[experiment.network]
+    pools = len(network.widths) if network.downsampling == "max-pool" else 0
+    if not dataset.image_size >> pools:
+        raise UserError(
+            f"config: networks.{experiment.network}.widths: {pools} poolings leave nothing of "
+            f"{dataset.image_size} pixels ({data}.image_size)"
+        )

@@ -1,0 +1,4 @@
+"""Files and what is said of them: errors, paths, atomic writes, locks, provenance, code digests.
+
+May import no other room.
+"""

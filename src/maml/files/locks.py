@@ -1,0 +1,70 @@
+"""One writer at a time: a job holds a lock of its own on what it writes.
+
+A workflow's own lock is not enough. When Snakemake is killed, its jobs go on, and the next
+Snakemake would start the same ones beside them.
+"""
+
+import hashlib
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from maml.files import paths
+from maml.files.atomic import atomic_file, writing
+
+LOCKS = paths.STATE / "locks"
+POLL_SECONDS = 0.5
+
+
+@contextmanager
+def held(what: Path) -> Iterator[None]:
+    """Hold the lock on a file or folder; if another process has it, say which, and wait.
+
+    The kernel frees it when its process ends, however it ends. The lock itself lies in
+    :data:`LOCKS`, so that nothing appears among results.
+    """
+    # Relative to where the pipeline runs: the same on each machine that shares the folder.
+    name = hashlib.sha256(os.path.relpath(what).encode()).hexdigest()[:16]
+    lock, holder = FileLock(LOCKS / f"{name}.lock"), LOCKS / f"{name}.json"
+    with writing(LOCKS / f"{name}.lock"):
+        LOCKS.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(_busy(what, holder), file=sys.stderr, flush=True)
+            lock.acquire(poll_interval=POLL_SECONDS)
+    try:
+        me = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
+        with atomic_file(holder, sync=False) as unfinished:
+            unfinished.write_text(json.dumps(me), encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def all_held(paths: Iterable[Path]) -> Iterator[None]:
+    """Hold the lock on each; in one order, so that no two processes wait for each other."""
+    with ExitStack() as stack:
+        for path in sorted(paths):
+            stack.enter_context(held(path))
+        yield
+
+
+def _busy(what: Path, holder: Path) -> str:
+    """Say who holds a lock, as far as it is known."""
+    try:
+        other = json.loads(holder.read_text(encoding="utf-8"))
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(other["since"]))
+        who = f"process {other['pid']} on {other['host']}, since {since}"
+        end = f"; to end it, run there: kill {other['pid']} (it saves where it stands)"
+    except (OSError, ValueError, KeyError, TypeError):
+        who, end = "another process", ""
+    return f"maml: waiting, as {what} is being written by {who}{end}"

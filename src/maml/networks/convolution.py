@@ -1,0 +1,130 @@
+"""Convolution of each task's images with its own 3x3 kernels.
+
+There are two ways to compute it, chosen by what measured best on a CPU: a strided convolution
+gathers its patches, which overlap little, and multiplies matrices; an unstrided one leaves the work
+to the library, as its patches would take nine times the memory of its input.
+
+Padding is TensorFlow's SAME: by one pixel on each side, but with stride 2 on even sizes at the far
+side only. Kernels are ``(tasks, out, in, 3, 3)``, with ``in`` last in memory.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from maml.networks.layers import Linear
+
+SIDE = 3
+"""Rows and columns of every kernel."""
+
+
+class StridedConvolution(Linear):
+    """Stride 2: sizes are halved and rounded up."""
+
+    def _unfold(self, x: Tensor) -> Tensor:
+        self.shape = x.shape
+        return patches(x)
+
+    def _refold(self, of_x: Tensor) -> Tensor:
+        return sum_of_patches(of_x, self.shape)
+
+    def _fold(self, y: Tensor) -> Tensor:
+        tasks, count, height, width, _ = self.shape
+        return y.view(tasks, count, _half(height), _half(width), -1)
+
+    def _rows(self, g: Tensor) -> Tensor:
+        return g.flatten(1, 3)
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        """Return kernels as ``(tasks, out, 9 * in)``; no copy where ``in`` lies last in memory."""
+        return weight.permute(0, 1, 3, 4, 2).flatten(2)
+
+    def _weight(self, matrix: Tensor) -> Tensor:
+        return matrix.unflatten(2, (SIDE, SIDE, -1)).permute(0, 1, 4, 2, 3)
+
+
+def patches(images: Tensor) -> Tensor:
+    """Return what each strided kernel meets, ``(tasks, images * height * width, 9 * in)``.
+
+    Height and width are the output's. The transpose is :func:`sum_of_patches`.
+    """
+    tasks, count, height, width, channels = images.shape
+    padded = functional.pad(images, (0, 0, width % 2, 1, height % 2, 1))
+    task, image, row, column, channel = padded.stride()
+    shape = (tasks, count, _half(height), _half(width), SIDE, SIDE, channels)
+    windows = padded.as_strided(shape, (task, image, 2 * row, 2 * column, row, column, channel))
+    return windows.reshape(tasks, -1, SIDE * SIDE * channels)
+
+
+def sum_of_patches(rows: Tensor, shape: torch.Size) -> Tensor:
+    """Return images of ``shape`` whose pixels add up what the patches hold of each.
+
+    Two of the three rows of a patch are its own, and so are two of its columns: these tile the
+    padded image. The third row and column are the neighbours' first.
+    """
+    tasks, count, height, width, channels = shape
+    tall, wide = _half(height), _half(width)
+    rows = rows.view(tasks, count, tall, wide, SIDE, SIDE, channels)
+    tiles = rows.new_empty(tasks, count, tall, 2, wide, 2, channels)
+    tiles.copy_(rows[..., :2, :2, :].transpose(3, 4))
+    tiles[:, :, 1:, 0] += rows[:, :, :-1, :, 2, :2]
+    tiles[:, :, :, :, 1:, 0] += rows[:, :, :, :-1, :2, 2].transpose(3, 4)
+    tiles[:, :, 1:, 0, 1:, 0] += rows[:, :, :-1, :-1, 2, 2]
+    padded = tiles.view(tasks, count, 2 * tall, 2 * wide, channels)
+    return padded[:, :, height % 2 :, width % 2 :].contiguous()
+
+
+def _half(size: int) -> int:
+    return (size + 1) // 2
+
+
+class Convolution(Linear):
+    """Stride 1: sizes stay. One grouped convolution, with the tasks folded into the channels."""
+
+    def _output(self, x: Tensor, w: Tensor, onto: Tensor | None = None) -> Tensor:
+        y = functional.conv2d(x, w.flatten(0, 1), padding=1, groups=len(w))
+        return y if onto is None else onto.add_(y)
+
+    def _of_x(self, g: Tensor, w: Tensor, onto: Tensor | None = None) -> Tensor:
+        of_x, _, _ = self._library(g, self.x, w, [True, False, False])
+        return of_x if onto is None else onto.add_(of_x)
+
+    def _of_w(self, g: Tensor, x: Tensor, onto: Tensor | None, scale: float) -> Tensor:
+        _, of_w, _ = self._library(g, x, self.w, [False, True, False])
+        of_w = of_w.view_as(self.w)
+        return of_w.mul_(scale) if onto is None else torch.add(onto, of_w, alpha=scale)
+
+    def _library(
+        self, g: Tensor, x: Tensor, w: Tensor, wanted: list[bool]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        one, none = [1, 1], [0, 0]
+        return torch.ops.aten.convolution_backward(
+            g, x, w.flatten(0, 1), None, one, one, one, False, none, len(w), wanted
+        )
+
+    def _unfold(self, x: Tensor) -> Tensor:
+        return fold_tasks(x)
+
+    def _refold(self, of_x: Tensor) -> Tensor:
+        return unfold_tasks(of_x, len(self.w))
+
+    def _fold(self, y: Tensor) -> Tensor:
+        return unfold_tasks(y, len(self.w))
+
+    def _rows(self, g: Tensor) -> Tensor:
+        return fold_tasks(g)
+
+
+def fold_tasks(images: Tensor) -> Tensor:
+    """Return ``(images, tasks * channels, height, width)``, the channels last in memory.
+
+    It is no copy of what came from :func:`unfold_tasks`, nor of what elementwise functions make of
+    that.
+    """
+    folded = images.permute(1, 0, 4, 2, 3).flatten(1, 2)
+    return folded.contiguous(memory_format=torch.channels_last)
+
+
+def unfold_tasks(folded: Tensor, tasks: int) -> Tensor:
+    """Return ``(tasks, images, height, width, channels)``, the inverse of :func:`fold_tasks`."""
+    return folded.unflatten(1, (tasks, -1)).permute(1, 0, 3, 4, 2)

@@ -1,0 +1,147 @@
+"""What a reader must know before comparing a number: remarks in the table, and notes below it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from maml.configuration.config import Config
+from maml.results.cells import Cell, seeds
+
+ASPECTS = ("devices", "versions", "code", "data")
+Places = dict[tuple[str, str], dict[int, None]]
+"""(experiment, method's name) → seeds, in order."""
+
+
+def remarks(cells: Iterable[Cell]) -> list[str]:
+    """Return in a few words what sets a row of a table apart from a plain reproduction."""
+    cells = list(cells)
+    found = []
+    if any(cell.shortenings for cell in cells):
+        found.append("shortened")
+    if any(cell.drawn for cell in cells):
+        found.append("drawn images")
+    if any(len(cell.results) - len(cell.diverged) == 1 for cell in cells):
+        found.append("one seed")
+    for aspect in ASPECTS:
+        if any(len(values) > 1 for values in _used(cells, aspect).values()):
+            found.append(f"mixed {aspect}")
+    return found
+
+
+def measured(config: Config, cells: Sequence[Cell]) -> list[str]:
+    """Return sentences on which tasks, query images, inner step and checkpoint are reported."""
+    alike: dict[str, list[str]] = {}
+    for experiment in dict.fromkeys(cell.experiment for cell in cells):
+        settings = config.experiment(experiment)
+        what = (
+            f"{settings.test_tasks:,} test tasks, {settings.reported_queries} query "
+            f"image{'' if settings.reported_queries == 1 else 's'} a class, after "
+            f"{settings.reported_step} inner steps, {settings.reported_checkpoint} checkpoint"
+        )
+        alike.setdefault(what, []).append(experiment)
+    return [f"Measured on {what}: {', '.join(names)}." for what, names in alike.items()]
+
+
+def notes(cells: Sequence[Cell]) -> list[str]:
+    """Return sentences that explain the remarks, and on what the numbers were computed."""
+    return [
+        *_shortened(cells),
+        *_drawn(cells),
+        *_diverged(cells),
+        *_one_seed(cells),
+        *_computed(cells),
+    ]
+
+
+def _shortened(cells: Iterable[Cell]) -> Iterator[str]:
+    alike: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        changes = ", ".join(
+            f"{key} {_plain(used)} in place of {_plain(full)}"
+            for key, (full, used) in cell.shortenings.items()
+        )
+        alike.setdefault(changes, {})[cell.experiment] = None
+    for changes, experiments in alike.items():
+        if changes:
+            where = "all" if len(alike) == 1 else ", ".join(experiments)
+            yield f"Shortened protocol ({where}): {changes}."
+
+
+def _drawn(cells: Iterable[Cell]) -> Iterator[str]:
+    experiments = dict.fromkeys(cell.experiment for cell in cells if cell.drawn)
+    if experiments:
+        yield (
+            "Drawn images: this project's own, made for tests; the numbers say nothing about the "
+            f"paper's: {', '.join(experiments)}."
+        )
+
+
+def _diverged(cells: Iterable[Cell]) -> Iterator[str]:
+    for cell in cells:
+        if cell.diverged:
+            left = [result.job.seed for result in cell.results if not result.diverged]
+            how = ", ".join(
+                f"seed {result.job.seed} {result.origin['outcome']}"
+                for result in cell.results
+                if result.diverged
+            )
+            mean = f"the mean is that of {seeds(left)}" if left else "there is no mean"
+            yield f"Diverged: {cell.experiment}, {cell.label}: {how}; {mean}."
+
+
+def _one_seed(cells: Sequence[Cell]) -> Iterator[str]:
+    if "one seed" in remarks(cells):
+        yield "One seed: it has no interval over seeds."
+
+
+def _computed(cells: Sequence[Cell]) -> Iterator[str]:
+    """Say on what the numbers were computed; where there were several, which on which."""
+    for aspect in ASPECTS:
+        for name, values in _used(cells, aspect).items():
+            if len(values) > 1:
+                most, *others = sorted(values, key=lambda value: -_count(values[value]))
+                where = [f"{value} for {_where(values[value])}" for value in others]
+                yield f"Mixed {name}: {most}; but {' | '.join(where)}."
+            elif aspect in ("devices", "versions"):
+                yield f"{aspect.capitalize()}: {next(iter(values))}."
+
+
+def _used(cells: Iterable[Cell], aspect: str) -> dict[str, dict[str, Places]]:
+    """Return what should be the same throughout → its values → where each was used.
+
+    Training and evaluation count alike, for a result depends on both; but they run other code.
+    """
+    found: dict[str, dict[str, Places]] = {}
+    for cell in cells:
+        for result in cell.results:
+            for stage, origin in (("training", result.training), ("evaluation", result.origin)):
+                name, value = _value(aspect, stage, result.job.settings.dataset, origin)
+                places = found.setdefault(name, {}).setdefault(value, {})
+                places.setdefault((cell.experiment, cell.label), {})[result.job.seed] = None
+    return found
+
+
+def _value(aspect: str, stage: str, dataset: str, origin: dict[str, Any]) -> tuple[str, str]:
+    """Return an aspect's name and value in one record."""
+    match aspect:
+        case "devices":
+            return aspect, origin["device"]
+        case "versions":
+            return aspect, ", ".join(f"{name} {what}" for name, what in origin["versions"].items())
+        case "code":
+            return f"code of {stage}", origin["code"][:12]
+        case _:
+            return f"data ({dataset})", origin["data"][:12]
+
+
+def _count(places: Places) -> int:
+    return sum(len(who) for who in places.values())
+
+
+def _where(places: Places) -> str:
+    return "; ".join(f"{', '.join(pair)}, {seeds(list(who))}" for pair, who in places.items())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return "none" if value is None else str(value)

@@ -1,0 +1,149 @@
+"""The results of a run as tables and figures read them: every training with its evaluation."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from maml.configuration.config import Config, Job
+from maml.files.errors import UserError
+
+T = TypeVar("T")
+CHECKPOINTS = ("best", "last")
+ROWS = ["checkpoint", "queries", "task", "step", "accuracy", "loss"]
+CURVE = ["iteration", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
+ORIGIN = ["outcome", "device", "versions", "code", "data", "settings"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained network and its evaluation.
+
+    Attributes:
+        job: its experiment, method, seed and settings.
+        rows: evaluation.csv: a row a checkpoint, query count, task and inner step, with the task's
+            ``accuracy`` (0 to 1) and ``loss``; none if the training diverged.
+        curve: curve.csv: a row a validation, accuracies 0 to 1.
+        origin: the first line of evaluation.csv: digests, code, device, versions, settings.
+        training: training.json: outcome, seconds, iterations.
+    """
+
+    job: Job
+    rows: pd.DataFrame
+    curve: pd.DataFrame
+    origin: dict[str, Any]
+    training: dict[str, Any]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the training ended with a loss that is not finite."""
+        return self.origin["outcome"] != "finished"
+
+    def accuracies(
+        self,
+        *,
+        checkpoint: str | None = None,
+        queries: int | None = None,
+        step: int | None = None,
+    ) -> pd.Series:
+        """Return each test task's accuracy, by task number; the reported ones by default."""
+        settings = self.job.settings
+        chosen = {
+            "checkpoint": settings.reported_checkpoint if checkpoint is None else checkpoint,
+            "queries": settings.reported_queries if queries is None else queries,
+            "step": settings.reported_step if step is None else step,
+        }
+        here = pd.Series(True, index=self.rows.index)
+        for column, value in chosen.items():
+            here &= self.rows[column] == value
+        return self.rows[here].set_index("task")["accuracy"].sort_index()
+
+
+def read(config: Config, runs: Path) -> list[Result]:
+    """Return the result of every selected training, in the configuration's order.
+
+    Args:
+        config: which experiments, methods and seeds.
+        runs: ``results/<run>/runs``.
+
+    Raises:
+        UserError: a file is missing or damaged, or was made with other settings.
+    """
+    return [_read(job, runs) for job in config.jobs()]
+
+
+def _read(job: Job, runs: Path) -> Result:
+    folder = runs / job.experiment / job.method / f"seed-{job.seed}"
+    training = _parsed(folder / "training.json", _training)
+    curve = _parsed(folder / "curve.csv", lambda text: pd.read_csv(io.StringIO(text))[CURVE])
+    evaluation = folder / "evaluation.csv"
+    origin, rows = _parsed(evaluation, _evaluation)
+    _check(evaluation, job, origin)
+    if origin["outcome"] == "finished":
+        _parsed(evaluation, lambda _: _check_whole(job, rows))
+    return Result(job, rows, curve, origin, training)
+
+
+def _parsed(path: Path, parse: Callable[[str], T]) -> T:
+    """Return what ``parse`` makes of a file's text; a UserError names the file."""
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); run `snakemake`") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({reason}); remove it and run `snakemake`") from error
+
+
+def _training(text: str) -> dict[str, Any]:
+    training = json.loads(text)
+    _check_keys(training, [*ORIGIN, "iterations", "seconds", "seconds_per_iteration"])
+    return training
+
+
+def _evaluation(text: str) -> tuple[dict[str, Any], pd.DataFrame]:
+    head, _, body = text.partition("\n")
+    origin = json.loads(head.removeprefix("# "))
+    _check_keys(origin, [*ORIGIN, "iteration"])
+    if not isinstance(origin["settings"], dict):
+        raise ValueError("its settings are no mapping")
+    return origin, pd.read_csv(io.StringIO(body))[ROWS]
+
+
+def _check_keys(record: dict[str, Any], keys: list[str]) -> None:
+    if missing := [key for key in keys if key not in record]:
+        raise ValueError(f"it does not say: {', '.join(missing)}")
+
+
+def _check_whole(job: Job, rows: pd.DataFrame) -> None:
+    """Raise a ValueError unless each checkpoint, query count, task and step has one accuracy."""
+    settings = job.settings
+    expected = pd.MultiIndex.from_product(
+        [
+            CHECKPOINTS,
+            settings.test_queries,
+            range(settings.test_tasks),
+            range(settings.test_steps + 1),
+        ]
+    )
+    found = pd.MultiIndex.from_frame(rows[ROWS[:4]])
+    if len(found) != len(expected) or not found.symmetric_difference(expected).empty:
+        raise ValueError(f"{len(expected):,} different rows are expected and {len(found):,} found")
+    if not rows["accuracy"].between(0, 1).all():
+        raise ValueError("an accuracy is not between 0 and 1")
+
+
+def _check(evaluation: Path, job: Job, origin: dict[str, Any]) -> None:
+    """Raise a UserError if an evaluation was made with other settings than the job's."""
+    now = json.loads(json.dumps({**job.training_settings(), **job.evaluation_settings()}))
+    then = origin["settings"]
+    for key, value in now.items():
+        if then.get(key) != value:
+            raise UserError(
+                f"{evaluation} was made with {key}: {then.get(key)}, and the configuration says "
+                f"{value}; run `snakemake`, which makes it again"
+            )

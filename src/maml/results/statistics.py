@@ -1,0 +1,96 @@
+"""Means and 95 % intervals over test tasks and over seeds.
+
+A cell's accuracies are a table with a row a test task and a column a seed. All seeds and methods
+meet the same tasks, so what is compared is compared task by task. Two sources of chance are kept
+apart: which tasks were drawn, which is all that the paper's ± knows, and which seed was trained.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from maml.results.runs import Result
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over tasks and seeds; in the units of what it was computed from.
+
+    Attributes:
+        mean: over all tasks and seeds; NaN if there are none.
+        ci95_tasks: half-width of the paper's interval: over tasks, each averaged over seeds first.
+        ci95_seeds: half-width of the interval of the mean over seeds; NaN for fewer than two.
+        ci95_tasks_one_seed: the paper's half-width of a single seed, averaged over seeds: what is
+            to be compared with the paper's, which trained once.
+        tasks: how many.
+        seeds: which.
+    """
+
+    mean: float
+    ci95_tasks: float
+    ci95_seeds: float
+    ci95_tasks_one_seed: float
+    tasks: int
+    seeds: tuple[int, ...]
+
+
+def tasks_half_width(values: ArrayLike) -> float:
+    """Return the paper's ±, 1.96·std/√n over n tasks (n in the variance too); NaN if n < 2."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return math.nan
+    return float(1.96 * values.std() / math.sqrt(len(values)))
+
+
+def seeds_half_width(means: ArrayLike) -> float:
+    """Return the half-width of Student's 95 % interval of the mean of n seeds; NaN if n < 2."""
+    means = np.asarray(means, dtype=float)
+    if len(means) < 2:
+        return math.nan
+    return float(stats.t.ppf(0.975, len(means) - 1) * stats.sem(means))
+
+
+def estimate(accuracies: pd.DataFrame) -> Estimate:
+    """Return mean and intervals of a table with a row a task and a column a seed."""
+    one_seed = pd.Series([tasks_half_width(accuracies[seed]) for seed in accuracies], dtype=float)
+    return Estimate(
+        mean=float(accuracies.mean().mean()),
+        ci95_tasks=tasks_half_width(accuracies.mean(axis="columns")),
+        ci95_seeds=seeds_half_width(accuracies.mean()),
+        ci95_tasks_one_seed=float(one_seed.mean()),
+        tasks=len(accuracies),
+        seeds=tuple(accuracies.columns),
+    )
+
+
+def paired_difference(first: pd.DataFrame, second: pd.DataFrame) -> Estimate:
+    """Return mean and intervals of ``first`` − ``second``, task by task and seed by seed.
+
+    Both are tables with a row a task and a column a seed. Seeds that only one of them has, as when
+    the other diverged, are left out; ``seeds`` says which were used.
+
+    Raises:
+        ValueError: the tasks are not the same.
+    """
+    if not first.index.equals(second.index) and not (first.empty or second.empty):
+        raise ValueError("only accuracies on the same tasks can be compared task by task")
+    seeds = [seed for seed in first.columns if seed in second.columns]
+    return estimate(first[seeds] - second[seeds])
+
+
+def accuracies(results: Iterable[Result], **which: object) -> pd.DataFrame:
+    """Return the test accuracies (0 to 1) of several seeds: a row a task, a column a seed.
+
+    Args:
+        results: of one experiment and method; a diverged one has no accuracies and is left out.
+        which: ``checkpoint``, ``queries``, ``step``, as in :meth:`Result.accuracies`.
+    """
+    columns = {
+        result.job.seed: result.accuracies(**which) for result in results if not result.diverged
+    }
+    return pd.DataFrame(columns)

@@ -1,0 +1,156 @@
+"""Meta-testing (section 5.2): adapt to every test task and keep each accuracy.
+
+``evaluation.csv`` has a row for each checkpoint, query count, task and inner step; nothing is
+averaged away. Its first line, a comment, is JSON and says what the numbers come from.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from maml.compute import devices
+from maml.compute.chunk import Chunk
+from maml.compute.session import Session, session
+from maml.configuration.config import Job
+from maml.configuration.schema import Runtime
+from maml.files import locks, provenance
+from maml.files.atomic import atomic_file, remove_unfinished
+from maml.files.codedigest import code_digest
+from maml.files.errors import UserError
+from maml.training import checkpoint, weights
+from maml.training.measure import Measured, measure_all
+from maml.training.progress import Progress
+
+CHECKPOINTS = ("best", "last")
+
+
+def evaluate(job: Job, data_folder: Path, folder: Path) -> None:
+    """Evaluate the weights in ``folder`` and place evaluation.csv beside them.
+
+    A training that diverged has no rows; the first line says so. Once the weights are evaluated,
+    the checkpoint of their training is removed: nothing will ask for it again.
+    """
+    with locks.held(folder):
+        remove_unfinished(folder / "evaluation.csv")
+        _evaluate(job, data_folder, folder)
+
+
+def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
+    trained = {name: _weights(folder / f"{name}.safetensors", job) for name in CHECKPOINTS}
+    training = _training(folder / "training.json")
+    rounds = len(CHECKPOINTS) * job.settings.test_tasks
+    with (
+        session(job, data_folder) as here,
+        Progress(job, "evaluating", rounds, unit="tasks") as progress,
+    ):
+        tables = []
+        chunk = here.chunk(max(job.settings.test_queries), job.settings.test_tasks, progress.say)
+        if training["outcome"] == "finished":
+            for before, name in enumerate(CHECKPOINTS):
+                done = 0
+                for measured in evaluate_weights(here, trained[name], chunk):
+                    tables.append(_rows(name, measured, done, job))
+                    done += measured.accuracy.shape[1]
+                    progress.update(
+                        before * job.settings.test_tasks + done,
+                        accuracy=measured.accuracy[..., -1].mean(),
+                    )
+        origin = {
+            "experiment": job.experiment,
+            "method": job.method,
+            "seed": job.seed,
+            "outcome": training["outcome"],
+            "weights": {
+                name: provenance.file_digest(folder / f"{name}.safetensors") for name in CHECKPOINTS
+            },
+            "iteration": {name: trained[name].about["iteration"] for name in CHECKPOINTS},
+            "data": here.data.digest,
+            "source": here.data.source,
+            "code": code_digest("maml.training.evaluate"),
+            "device": devices.describe(here.device),
+            "versions": provenance.versions(),
+            "tasks_at_once": chunk.tasks,
+            "settings": {**job.training_settings(), **job.evaluation_settings()},
+        }
+        _write(folder / "evaluation.csv", origin, tables)
+    if training["outcome"] == "finished" and "identity" in training:
+        trained_with = job.model_copy(update={"together": training.get("together", [])})
+        checkpoint.remove(trained_with, training["identity"])
+
+
+def _weights(path: Path, job: Job) -> weights.Trained:
+    """Read weights; a UserError if they are those of another training than the job's."""
+    trained = weights.load(path)
+    if not isinstance(trained.about.get("iteration"), int):
+        raise UserError(f"{path} does not say of which iteration its weights are; train again")
+    then, now = trained.job.training_settings(), job.training_settings()
+    for key in sorted(now.keys() - Runtime.model_fields.keys()):  # how, not what
+        if then[key] != now[key]:
+            raise UserError(
+                f"{path} was trained with {key}: {then[key]}, and the configuration says "
+                f"{now[key]}; train again, or evaluate with the configuration of the training"
+            )
+    return trained
+
+
+def _training(path: Path) -> dict[str, Any]:
+    """Read training.json."""
+    try:
+        training = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(training["outcome"], str):
+            raise TypeError("outcome is no text")
+        if not all(isinstance(seed, int) for seed in training.get("together", [])):
+            raise TypeError("together are no seeds")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); remove its folder and train again"
+        ) from error
+    return training
+
+
+def evaluate_weights(here: Session, trained: weights.Trained, chunk: Chunk) -> Iterator[Measured]:
+    """Measure all test tasks, some at a time."""
+    settings = here.job.settings
+    theta = {name: value.to(here.device, here.dtype) for name, value in trained.theta.items()}
+    return measure_all(
+        here.job.network,
+        theta,
+        here.images,
+        here.space("test", max(settings.test_queries)),
+        tasks=settings.test_tasks,
+        chunk=chunk,
+        ways=settings.ways,
+        shots=settings.shots,
+        steps=settings.test_steps,
+        step_size=settings.inner_step_size,
+        query_counts=settings.test_queries,
+    )
+
+
+def _rows(name: str, measured: Measured, first: int, job: Job) -> pd.DataFrame:
+    """Return the long form of some tasks' measurements."""
+    counts, tasks, steps = measured.accuracy.shape
+    query, task, step = np.indices((counts, tasks, steps)).reshape(3, -1)
+    return pd.DataFrame(
+        {
+            "checkpoint": name,
+            "queries": np.asarray(job.settings.test_queries)[query],
+            "task": task + first,
+            "step": step,
+            "accuracy": measured.accuracy.ravel(),
+            "loss": measured.loss.ravel(),
+        }
+    )
+
+
+def _write(path: Path, origin: dict[str, Any], tables: list[pd.DataFrame]) -> None:
+    columns = ["checkpoint", "queries", "task", "step", "accuracy", "loss"]
+    rows = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
+    rows = rows.sort_values(columns[:4], kind="stable")  # whatever was measured at the same time
+    with atomic_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.write(f"# {json.dumps(origin)}\n")
+        rows.to_csv(file, index=False, columns=columns, float_format="%.6g", lineterminator="\n")

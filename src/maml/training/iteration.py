@@ -1,0 +1,79 @@
+"""A meta-iteration: lines 3 to 10 of Algorithm 2.
+
+It is nothing but work for the device: how many iterations were done is counted there, as Adam needs
+it anyway, and decides there which tasks are next. So nothing waits for the host, and on a GPU the
+whole can be one CUDA graph.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from maml.algorithm.meta import MetaGradient, meta_gradients
+from maml.algorithm.optimizer import MetaOptimizer
+from maml.compute.chunk import Chunk
+from maml.compute.graphs import captured
+from maml.compute.session import Session
+from maml.networks.layers import Parameters
+from maml.tasks.episodes import gather, training_batch
+
+
+class MetaIteration:
+    """What a training repeats."""
+
+    def __init__(
+        self, here: Session, thetas: Parameters, optimizer: MetaOptimizer, chunk: Chunk
+    ) -> None:
+        """Prepare the iterations of a job.
+
+        Args:
+            here: the job, its images and its device.
+            thetas: θ of each seed of the job, ``(seeds, …)``, on the device.
+            optimizer: updates θ in place; its count of updates is the number of the next iteration.
+            chunk: how many tasks of each seed's meta-batch to compute at once.
+        """
+        self._here, self._thetas, self._optimizer, self._chunk = here, thetas, optimizer, chunk
+        self._space = here.space("train", here.job.settings.train_queries)
+        self._replay: Callable[[], Tensor] | None = None
+
+    def __call__(self) -> Tensor:
+        """Update θ by the next meta-batch; return its loss and accuracy on the device.
+
+        They are ``(seeds, 2)``.
+
+        Raises:
+            UserError: the memory does not suffice for one task.
+        """
+        if not self._here.uses_graphs:
+            return self._update(self._chunk.fit(self._meta_gradient))
+        if self._replay is None:
+            self._replay = self._chunk.fit(self._captured)
+        return self._replay()
+
+    def _meta_gradient(self, chunk: int) -> MetaGradient:
+        job, settings = self._here.job, self._here.job.settings
+        # Line 3: sample a batch of tasks.
+        numbers, passes = training_batch(
+            self._optimizer.updates, settings.meta_batch_size, settings.training_tasks
+        )
+        # Lines 5 and 8: the support and query images of each.
+        batch = gather(
+            self._here.images,
+            self._space.tasks(numbers, passes),
+            shots=settings.shots,
+            dtype=self._here.dtype,
+        )
+        # Lines 4 to 9, and the gradient of line 10.
+        return meta_gradients(job.network, job.gradient, settings, self._thetas, batch, chunk=chunk)
+
+    def _update(self, result: MetaGradient) -> Tensor:
+        # Line 10: update θ.
+        self._optimizer.step(result.gradient)
+        return torch.stack([result.loss, result.accuracy], dim=1)
+
+    def _captured(self, chunk: int) -> Callable[[], Tensor]:
+        def work() -> Tensor:
+            return self._update(self._meta_gradient(chunk))
+
+        return captured(work, self._optimizer.tensors())

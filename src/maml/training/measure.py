@@ -1,0 +1,105 @@
+"""How well θ adapts: query accuracy after each inner step, task by task."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maml.algorithm.adaptation import Loss, inner_step, replicate
+from maml.compute.chunk import Chunk
+from maml.configuration.schema import Network
+from maml.networks.layers import Parameters
+from maml.tasks.episodes import Batch, TaskSpace, gather
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Query accuracy and loss of some tasks.
+
+    Attributes:
+        accuracy: share of right answers, float64 ``(query counts, tasks, steps + 1)``.
+        loss: mean cross-entropy, float64, of the same shape.
+    """
+
+    accuracy: np.ndarray
+    loss: np.ndarray
+
+
+def first_queries(batch: Batch, ways: int, count: int) -> tuple[Tensor, Tensor]:
+    """Return the images and labels of the first ``count`` query images of each class."""
+
+    def cut(values: Tensor) -> Tensor:
+        return values.unflatten(1, (ways, -1))[:, :, :count].flatten(1, 2)
+
+    return cut(batch.query_images), cut(batch.query_labels)
+
+
+@torch.no_grad()
+def measure(
+    network: Network,
+    theta: Parameters,
+    batch: Batch,
+    *,
+    ways: int,
+    steps: int,
+    step_size: float,
+    query_counts: Sequence[int],
+) -> Measured:
+    """Adapt to each task of a batch and measure before the first and after each inner step.
+
+    Batch norm uses the statistics of the query images that are classified together, so each count
+    is a forward pass of its own: evaluation is transductive, as the authors' is.
+    """
+    phi = replicate(theta, len(batch.support_labels))
+    queries = [first_queries(batch, ways, count) for count in query_counts]
+    accuracy, loss = [], []
+    for step in range(steps + 1):
+        if step > 0:
+            support = Loss(network, phi, batch.support_images, batch.support_labels)
+            phi = inner_step(support, step_size)
+        losses = [Loss(network, phi, *query) for query in queries]
+        accuracy.append(torch.stack([each.accuracies() for each in losses]))
+        loss.append(torch.stack([each.values() for each in losses]))
+    return Measured(*(torch.stack(kind, dim=2).double().cpu().numpy() for kind in (accuracy, loss)))
+
+
+def measure_all(
+    network: Network,
+    theta: Parameters,
+    images: Tensor,
+    space: TaskSpace,
+    *,
+    tasks: int,
+    chunk: Chunk,
+    ways: int,
+    shots: int,
+    steps: int,
+    step_size: float,
+    query_counts: Sequence[int],
+) -> Iterator[Measured]:
+    """Measure tasks 0 to ``tasks`` − 1 of a split, ``chunk`` of them at a time.
+
+    Raises:
+        UserError: the memory does not suffice for one task.
+    """
+    dtype = next(iter(theta.values())).dtype
+    done = 0
+
+    def next_tasks(size: int) -> Measured:
+        numbers = torch.arange(done, min(done + size, tasks), device=images.device)
+        return measure(
+            network,
+            theta,
+            gather(images, space.tasks(numbers), shots=shots, dtype=dtype),
+            ways=ways,
+            steps=steps,
+            step_size=step_size,
+            query_counts=query_counts,
+        )
+
+    while done < tasks:
+        measured = chunk.fit(next_tasks)
+        yield measured
+        done += measured.accuracy.shape[1]

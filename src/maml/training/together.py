@@ -1,0 +1,109 @@
+"""The training of one seed, or of several at once.
+
+The θ of all seeds lie in the same tensors, one more dimension in front of those of Algorithm 2, so
+that an iteration is the same operations for many seeds as for one: a small network leaves most of
+a GPU idle.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maml.algorithm.optimizer import MetaOptimizer
+from maml.compute.session import Session
+from maml.networks.layers import Parameters
+from maml.networks.network import initialise
+from maml.training import weights
+from maml.training.state import State
+
+
+class Together:
+    """What the trainings of a job share, and their states.
+
+    Attributes:
+        thetas: θ of each seed, ``(seeds, …)``, updated in place by ``optimizer``.
+        chunks: ``training`` and ``validation`` → how many tasks of a seed are computed at once.
+        states: of each seed, whose weights and moments are parts of these tensors.
+    """
+
+    def __init__(self, here: Session, say: Callable[[str], None] = lambda line: None) -> None:
+        """Start the trainings of ``here.job``; ``say`` is told where memory is short."""
+        jobs, settings = here.job.each(), here.job.settings
+        starts = [
+            initialise(job.network, weights.image_shape(job), settings.ways, job.seed)
+            for job in jobs
+        ]
+        self.thetas: Parameters = {
+            name: torch.stack([start[name] for start in starts]).to(here.device, here.dtype)
+            for name in starts[0]
+        }
+        self.optimizer = MetaOptimizer(self.thetas, settings)
+        queries, size = settings.train_queries, settings.meta_batch_size
+        self.chunks = {
+            "training": here.chunk(queries, size, say, seeds=len(jobs)),
+            "validation": here.chunk(queries, settings.validation_tasks, say),
+        }
+        self.states = [
+            State(job, _of(self.thetas, index), self.optimizer.of_seed(index), self.chunks)
+            for index, job in enumerate(jobs)
+        ]
+
+    @property
+    def iteration(self) -> int:
+        """How many iterations are done."""
+        return self.states[0].iteration
+
+    @property
+    def row_is_due(self) -> bool:
+        """Whether a learning curve gets a row before the next iteration."""
+        return any(state.row_is_due for state in self.states)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing remains to be computed: all is done, or has gone wrong."""
+        return self.diverged or all(state.finished for state in self.states)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether all trainings have gone wrong, so that none is worth another iteration."""
+        return all(state.wrong for state in self.states)
+
+    def count(self, losses_and_accuracies: Tensor) -> None:
+        """Note an iteration, float ``(seeds, 2)``."""
+        for state, row in zip(self.states, losses_and_accuracies, strict=True):
+            state.count(row)
+
+    def look(self) -> list[State]:
+        """Fetch the losses; return the trainings that are found to have gone wrong."""
+        good = [state for state in self.states if not state.wrong]
+        for state in good:
+            state.look()
+        return [state for state in good if state.wrong]
+
+    def recent(self, iterations: int) -> tuple[float, float]:
+        """Return loss and accuracy of the last iterations, a mean over the seeds that go on."""
+        rows = [state.since_row[-iterations:] for state in self.states if not state.wrong]
+        loss, accuracy = torch.cat(rows).mean(dim=0).tolist()
+        return loss, accuracy
+
+    def saved(self) -> dict[str, Any] | None:
+        """Return what :meth:`restore` needs; None where nothing good is to be saved."""
+        saved = [state.saved() for state in self.states]
+        return None if self.diverged or None in saved else {"seeds": saved}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Continue from :meth:`saved`.
+
+        Raises:
+            ValueError: as :meth:`State.restore`, or its seeds are not equally far.
+        """
+        for state, own in zip(self.states, saved["seeds"], strict=True):
+            state.restore(own)
+        if len({state.iteration for state in self.states}) > 1:
+            raise ValueError("its seeds are not equally far")
+
+
+def _of(thetas: Parameters, index: int) -> Parameters:
+    return {name: value[index] for name, value in thetas.items()}

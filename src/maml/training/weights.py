@@ -1,0 +1,112 @@
+"""Trained weights: safetensors, which cannot run code, and what is needed to use them again."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from maml.algorithm.adaptation import Loss, inner_step, replicate
+from maml.configuration.config import Job
+from maml.files.atomic import atomic_file
+from maml.files.errors import UserError
+from maml.networks.layers import Parameters
+from maml.networks.network import Pass, parameter_shapes
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A meta-trained network, ready to adapt to a new task.
+
+    Attributes:
+        job: the experiment, method, seed and settings that it was trained with.
+        theta: θ on the CPU.
+        about: what else was recorded: iteration, data, code.
+    """
+
+    job: Job
+    theta: Parameters
+    about: dict[str, Any]
+
+    def adapt(self, images: Tensor, labels: Tensor, steps: int | None = None) -> partial[Tensor]:
+        """Adapt to one task and return its classifier.
+
+        Args:
+            images: the support set, float in [0, 1], ``(images, channels, height, width)``; ink is
+                1 on Omniglot.
+            labels: int64 ``(images,)``, 0 to ways − 1.
+            steps: inner steps; by default as many as Table 1 reports.
+
+        Returns:
+            A function from images ``(images, channels, height, width)`` to logits ``(images,
+            ways)``. Batch norm uses the statistics of the images that are given together.
+        """
+        expected = image_shape(self.job)
+        if tuple(images.shape[1:]) != expected or len(images) != len(labels):
+            raise UserError(
+                f"these weights take images (images, {', '.join(map(str, expected))}) and a label "
+                f"each, not {tuple(images.shape)} and {tuple(labels.shape)}"
+            )
+        phi = replicate(self.theta, 1)
+        for _ in range(self.job.settings.reported_step if steps is None else steps):
+            support = Loss(self.job.network, phi, images[None], labels[None])
+            phi = inner_step(support, self.job.settings.inner_step_size)
+        return partial(_classify, self.job, phi)
+
+
+def _classify(job: Job, phi: Parameters, images: Tensor) -> Tensor:
+    return Pass(job.network, phi, images[None]).logits[0]
+
+
+def image_shape(job: Job) -> tuple[int, int, int]:
+    """Return (channels, height, width) of a job's images."""
+    return (job.dataset.channels, job.dataset.image_size, job.dataset.image_size)
+
+
+def save(path: Path, theta: Parameters, job: Job, **about: Any) -> None:
+    """Write θ and what it is; the same content gives the same bytes."""
+    # one entry: safetensors writes several in random order
+    card = {"card": json.dumps({"job": job.model_dump(), **about}, sort_keys=True)}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in theta.items()}
+    content = safetensors.torch.save(tensors, metadata=card)
+    with atomic_file(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def load(path: str | Path) -> Trained:
+    """Read weights.
+
+    Raises:
+        UserError: the file is missing, damaged, of another network, or holds values that are not
+            finite.
+    """
+    again = "train again, or copy the file again"
+    if not Path(path).exists():
+        raise UserError(f"there are no weights {path}: train, or `make restore` what is recorded")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            card = json.loads(file.metadata()["card"])
+            theta = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        job = Job.model_validate(card.pop("job"))
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        safetensors.SafetensorError,
+    ) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} does not hold trained weights ({reason}); {again}") from error
+    shapes = parameter_shapes(job.network, image_shape(job), job.settings.ways)
+    if {name: tuple(value.shape) for name, value in theta.items()} != shapes:
+        raise UserError(f"{path}: the weights do not fit the network that the file names; {again}")
+    if not all(bool(torch.isfinite(value).all()) for value in theta.values()):
+        raise UserError(f"{path}: some weights are not finite; {again}")
+    return Trained(job, {name: theta[name] for name in shapes}, card)

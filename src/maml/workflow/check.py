@@ -1,0 +1,99 @@
+"""``maml check``: whether the meta-gradient is exact on this machine, and how nearly.
+
+The batched computation is compared in float64 with a plain loop over tasks
+(:mod:`maml.algorithm.plain`), with which it shares nothing, on random images and with the
+configuration's networks, methods, ways, shots and inner steps.
+"""
+
+import math
+
+import torch
+
+from maml.algorithm import plain
+from maml.algorithm.meta import meta_gradient, meta_loss_scale
+from maml.compute.allocator import keep_freed_memory
+from maml.configuration.config import Config
+from maml.configuration.schema import Experiment, Network
+from maml.files.errors import UserError
+from maml.networks.layers import Parameters
+from maml.networks.network import initialise
+from maml.tasks.episodes import Batch
+
+BOUND = 1e-9
+"""Relative norm of the difference: far above float64's rounding, far below any mistake."""
+
+STEP_SIZE = 0.01  # small: large inner steps amplify rounding on random images, in any arithmetic
+TASKS = 2
+
+
+def check(config: Config) -> None:
+    """Print the deviation of each selected experiment and method.
+
+    Raises:
+        UserError: one is above the bound.
+    """
+    keep_freed_memory()
+    torch.set_num_threads(config.runtime.threads)
+    print(f"relative deviation of the meta-gradient from a plain loop's, float64; bound {BOUND:g}")
+    wrong = []
+    for name, method in config.pairs():
+        found = deviation(config, name, method)
+        print(f"{name:28}{method:20}{found:.1e}", flush=True)
+        if not found < BOUND:
+            wrong.append(f"{name} {method}")
+    if wrong:
+        raise UserError(f"the meta-gradient is not exact on this machine: {', '.join(wrong)}")
+
+
+def deviation(config: Config, name: str, method: str) -> float:
+    """Return ‖ours − loop's‖ / ‖loop's‖ over all parameters."""
+    experiment = config.experiment(name)
+    experiment = experiment.model_copy(update={"inner_step_size": STEP_SIZE})
+    network, how = config.networks[experiment.network], config.methods[method]
+    dataset = config.datasets[experiment.dataset]
+    shape = (dataset.channels, dataset.image_size, dataset.image_size)
+    batch = random_batch(experiment, shape, TASKS, torch.float64)
+    theta = random_parameters(network, shape, experiment.ways)
+    ours = meta_gradient(network, how, experiment, theta, batch, chunk=1).gradient
+    loop = plain.meta_gradient(
+        network,
+        experiment,
+        theta,
+        batch,
+        second=how.second_derivatives,
+        cut=how.max_pool_second_derivative == "cut",
+        scale=meta_loss_scale(experiment),
+    )
+    return relative(ours, loop)
+
+
+def relative(ours: Parameters, theirs: Parameters) -> float:
+    """Return the norm of the difference of two gradients over that of the second."""
+
+    def norm(values: list[torch.Tensor]) -> float:
+        return math.sqrt(sum(float(value.double().square().sum()) for value in values))
+
+    return norm([ours[k] - theirs[k] for k in theirs]) / norm(list(theirs.values()))
+
+
+def random_parameters(network: Network, shape: tuple[int, int, int], ways: int) -> Parameters:
+    """Return θ at its initialisation, but with biases and offsets that are not zero; float64."""
+    generator = torch.Generator().manual_seed(0)
+    theta = {name: value.double() for name, value in initialise(network, shape, ways, 0).items()}
+    for value in theta.values():
+        value += 0.01 * torch.randn(value.shape, generator=generator, dtype=value.dtype)
+    return theta
+
+
+def random_batch(
+    experiment: Experiment, shape: tuple[int, int, int], tasks: int, dtype: torch.dtype
+) -> Batch:
+    """Return a meta-batch of random images."""
+    generator = torch.Generator().manual_seed(0)
+
+    def part(of_class: int) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = torch.arange(experiment.ways).repeat_interleave(of_class).repeat(tasks, 1)
+        images = torch.rand(*labels.shape, *shape, generator=generator, dtype=dtype)
+        return images, labels
+
+    return Batch(*part(experiment.shots), *part(experiment.train_queries))

@@ -1,0 +1,95 @@
+"""What of a job is left to compute: nothing where its results fit settings and code."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from maml.configuration.config import Job
+from maml.files import paths
+from maml.files.codedigest import code_digest
+from maml.training.checkpoint import location
+from maml.training.evaluate import CHECKPOINTS
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What is left of one training and its evaluation.
+
+    Attributes:
+        iterations: meta-iterations.
+        validation_tasks: tasks of the validations among them.
+        test_tasks: tasks to evaluate, those of all checkpoints counted.
+    """
+
+    iterations: int
+    validation_tasks: int
+    test_tasks: int
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is left."""
+        return bool(self.iterations or self.test_tasks)
+
+
+def whole(job: Job) -> Remaining:
+    """Return what a job computes from its start to its end."""
+    return _from_iteration(job, 0)
+
+
+def remaining(job: Job) -> Remaining:
+    """Return what a run would compute of ``job`` now.
+
+    Results that were made with other settings or other code are computed again, as Snakemake does.
+    """
+    folder = paths.run_folder(job.run, job.experiment, job.method, job.seed)
+    trained = _read(folder / "training.json")
+    if not _fits(trained, job.training_settings(), "maml.training.train"):
+        return _from_iteration(job, _resumed(job))
+    settings = {**job.training_settings(), **job.evaluation_settings()}
+    if not _fits(_read(folder / "evaluation.csv"), settings, "maml.training.evaluate"):
+        return _from_iteration(job, job.settings.iterations)
+    return Remaining(0, 0, 0)
+
+
+def _from_iteration(job: Job, done: int) -> Remaining:
+    settings = job.settings
+    every, end = settings.validate_every, settings.iterations
+    validations = end // every + bool(end % every) - done // every if done < end else 0
+    return Remaining(
+        iterations=end - done,
+        validation_tasks=validations * settings.validation_tasks if job.dataset.classes.val else 0,
+        test_tasks=len(CHECKPOINTS) * settings.test_tasks,
+    )
+
+
+def _resumed(job: Job) -> int:
+    """Return the iteration from which an unfinished training goes on: its checkpoint's."""
+    reached, first = [0], job.each()[0]
+    for path in location(job, "").parent.glob("*.checkpoint"):
+        head = _read(path)
+        if _fits(head.get("inputs"), first.training_settings(), "maml.training.train"):
+            reached.append(int(head.get("iteration", 0)))
+    return min(max(reached), job.settings.iterations)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a record, or the one in the first line of another file; empty if there is none."""
+    try:
+        with path.open("rb") as file:
+            content = file.read() if path.suffix == ".json" else file.readline()
+        record = json.loads(content.removeprefix(b"# "))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _fits(record: Any, settings: dict[str, Any], module: str) -> bool:
+    """Tell whether a record names these settings and the code of today."""
+    now = {"settings": json.loads(json.dumps(settings)), "code": _code(module)}
+    return isinstance(record, dict) and all(record.get(key) == now[key] for key in now)
+
+
+@cache
+def _code(module: str) -> str:
+    return code_digest(module)

@@ -1,0 +1,215 @@
+"""How far the jobs of a run are, from their heartbeats and results.
+
+Nothing is started, locked or changed: any number of people can look at the same time.
+"""
+
+import csv
+import json
+import os
+import socket
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from maml.configuration.config import Config, Job
+from maml.files import paths
+from maml.training.progress import Heartbeat, duration
+
+SILENT_SECONDS = 600  # a job of another host that says nothing for so long has stopped
+WATCH_SECONDS = 1.0
+PLAIN_WIDTH = 120  # columns where no terminal says how many
+
+STYLES = {
+    "failed": "bold red",
+    "diverged": "bold red",
+    "stopped": "red",
+    "interrupted": "yellow",
+    "training": "cyan",
+    "evaluating": "cyan",
+    "trained": "blue",
+    "waiting": "dim",
+    "done": "green",
+}
+"""State → style, the states that a person looks for first in front."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far one job is.
+
+    Attributes:
+        job: which.
+        state: a key of :data:`STYLES`. ``trained`` waits for its evaluation; ``stopped`` was
+            killed without a word; ``diverged`` is done, without an accuracy.
+        accuracy: 0 to 1: the reported meta-test accuracy once done, before that the job's latest.
+        beat: what the job last said, if it ever ran here.
+        note: why it is in this state, where that needs words.
+    """
+
+    job: Job
+    state: str
+    accuracy: float | None = None
+    beat: Heartbeat | None = None
+    note: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing remains to be computed."""
+        return self.state in ("done", "diverged")
+
+
+def status_of(job: Job) -> Status:
+    """Return how far ``job`` is."""
+    beat = Heartbeat.read(job)
+    evaluation = paths.run_folder(job.run, job.experiment, job.method, job.seed) / "evaluation.csv"
+    try:
+        evaluated = evaluation.stat().st_mtime_ns
+    except OSError:
+        evaluated = None
+    # A heartbeat that is younger than the result is of a job that computes it anew.
+    if evaluated is not None and (beat is None or beat.updated * 1e9 < evaluated):
+        return _result(job, beat, evaluation, evaluated)
+    if beat is None:
+        return Status(job, "waiting")
+    if beat.state == beat.stage and not _alive(beat):
+        return Status(job, "stopped", beat.accuracy, beat, f"while {beat.stage}")
+    if beat.state == "done":
+        if evaluated is None:
+            return Status(job, "waiting", note="its results were removed")
+        return _result(job, beat, evaluation, evaluated)
+    return Status(job, beat.state, beat.accuracy, beat, beat.reason or "")
+
+
+def _result(job: Job, beat: Heartbeat | None, evaluation: Path, changed: int) -> Status:
+    reported = (
+        job.settings.reported_checkpoint,
+        str(job.settings.reported_queries),
+        str(job.settings.reported_step),
+    )
+    try:
+        accuracy, outcome = _reported(evaluation, changed, reported)
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        return Status(job, "failed", beat=beat, note=f"{evaluation} cannot be read: {error!r}")
+    if accuracy is None:
+        return Status(job, "diverged", beat=beat, note=outcome)
+    return Status(job, "done", accuracy, beat)
+
+
+@cache
+def _reported(
+    evaluation: Path, changed: int, reported: tuple[str, str, str]
+) -> tuple[float | None, str]:
+    """Return the mean accuracy at (checkpoint, queries, step), if any, and the outcome.
+
+    ``changed`` is the file's time, so that a new file is read again.
+    """
+    with evaluation.open(encoding="utf-8", newline="") as file:
+        outcome = str(json.loads(file.readline().lstrip("# ")).get("outcome", ""))
+        accuracies = [
+            float(row["accuracy"])
+            for row in csv.DictReader(file)
+            if (row["checkpoint"], row["queries"], row["step"]) == reported
+        ]
+    return (sum(accuracies) / len(accuracies) if accuracies else None), outcome
+
+
+def _alive(beat: Heartbeat) -> bool:
+    """Tell whether the process that wrote a heartbeat still runs, as far as can be known."""
+    if beat.host != socket.gethostname():
+        return time.time() - beat.updated < SILENT_SECONDS
+    try:
+        os.kill(beat.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
+
+
+def show(config: Config, watch: bool) -> None:
+    """Print the state of every job of ``config``.
+
+    Args:
+        config: whose jobs.
+        watch: refresh until all are done or the user interrupts.
+    """
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    statuses = [status_of(job) for job in config.jobs()]
+    if not watch:
+        console.print(_render(config.run, statuses, plain=not console.is_terminal))
+        return
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                live.update(
+                    _render(
+                        config.run,
+                        statuses,
+                        plain=not console.is_terminal,
+                        lines=console.height if console.is_terminal else None,
+                    ),
+                    refresh=True,
+                )
+                if all(status.finished for status in statuses):
+                    break
+                time.sleep(WATCH_SECONDS)
+                statuses = [status_of(job) for job in config.jobs()]
+    except KeyboardInterrupt:  # how a watch ends
+        pass
+
+
+def _render(
+    run: str, statuses: list[Status], *, plain: bool, lines: int | None = None
+) -> RenderableType:
+    """Return the table and the line below it.
+
+    Args:
+        run: the run's name.
+        statuses: one a job, in the order of the configuration.
+        plain: without frames, for files and pipes.
+        lines: how many lines there are; jobs that do not fit are counted instead, those that
+            need no look first.
+    """
+    shown = statuses
+    room = max(lines - 7, 1) if lines else len(statuses)  # title, frame, heading, summary, cursor
+    if len(statuses) > room:
+        order = list(STYLES)
+        shown = sorted(statuses, key=lambda status: order.index(status.state))[:room]
+    table = Table(box=None) if plain else Table(title=f"run {run}", title_justify="left")
+    for heading in ("experiment", "method", "seed", "state", "progress", "accuracy", "time left"):
+        right = heading in ("seed", "progress", "accuracy", "time left")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    table.add_column("", no_wrap=lines is not None)
+    for status in shown:
+        table.add_row(*_cells(status))
+    counts = Counter(status.state for status in statuses)
+    done = sum(status.finished for status in statuses)
+    others = [f"{counts[state]} {state}" for state in STYLES if state != "done" and counts[state]]
+    summary = ", ".join([f"{done} of {len(statuses)} done", *others])
+    if hidden := len(statuses) - len(shown):
+        summary += f" ({hidden} more than fit here)"
+    return Group(table, Text(summary))
+
+
+def _cells(status: Status) -> list[RenderableType]:
+    beat = status.beat
+    works = beat is not None and status.state in ("training", "evaluating")
+    unfinished = beat is not None and not status.finished and status.state != "trained"
+    return [
+        status.job.experiment,
+        status.job.method,
+        str(status.job.seed),
+        Text(status.state, STYLES[status.state]),
+        f"{beat.done:,} of {beat.total:,}" if unfinished else "",
+        f"{100 * status.accuracy:.2f} %" if status.accuracy is not None else "",
+        duration(beat.eta_seconds) if works and beat.eta_seconds is not None else "",
+        Text(status.note),
+    ]

@@ -1,0 +1,242 @@
+"""How fast this machine computes a job: measured once, then remembered.
+
+What is remembered is that of the same device, versions, code and amount of computation; the seed,
+the number of iterations and the step sizes do not matter. On a CPU a large meta-batch is measured
+by a few of its tasks: its time is theirs in proportion, to a tenth, and so takes seconds.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from maml.compute import devices
+from maml.compute.allocator import keep_freed_memory
+from maml.compute.session import Session
+from maml.configuration.config import Job
+from maml.data.store import PreparedData
+from maml.files import paths, provenance
+from maml.files.atomic import atomic_file
+from maml.files.codedigest import code_digest
+from maml.files.errors import UserError
+from maml.networks.layers import Parameters
+from maml.networks.network import initialise
+from maml.training.iteration import MetaIteration
+from maml.training.measure import measure_all
+from maml.training.together import Together
+from maml.training.weights import image_shape
+
+CACHE = paths.STATE / "throughput.json"
+
+ITERATION_SECONDS = 2.0  # iterations are timed for as long, and at least twice
+TASK_SECONDS = 0.5
+PATIENCE_SECONDS = 6.0  # or until this much has passed
+CPU_CHUNK = 2  # tasks; on a CPU the time of a task hardly depends on how many are adapted at once
+CPU_ITERATION_SECONDS = 1.0  # as many tasks of a meta-batch are timed as fit in about this much
+
+WORK = {
+    *("ways", "shots", "train_queries", "rotations", "meta_batch_size", "inner_steps"),
+    *("test_queries", "test_steps"),
+}
+"""The settings that decide how much there is to compute in an iteration or a task."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one job takes while no other runs, in seconds.
+
+    Attributes:
+        iteration: a meta-iteration; of seeds that are trained together, one seed's share.
+        validation_task: a task, adapted as in a validation.
+        test_task: a task, adapted as in an evaluation.
+    """
+
+    iteration: float
+    validation_task: float
+    test_task: float
+
+
+def speed(job: Job, say: Callable[[str], None] = lambda what: None) -> Speed:
+    """Return how fast this machine computes ``job``, remembered or measured now.
+
+    Args:
+        job: what to compute; its data need not be there.
+        say: told what is measured, before each measurement that takes seconds.
+
+    Raises:
+        UserError: the device that ``runtime.device`` asks for is not there.
+    """
+    also = {**_derivatives(job), "seeds_at_once": len(job.seeds)}
+    iteration = _remembered(job, "iteration", also, _measure_iteration, say)
+    # Tasks are adapted without second derivatives: the same for all methods.
+    tasks = _remembered(job, "task", {}, _measure_tasks, say)
+    return Speed(iteration, *tasks)
+
+
+def _derivatives(job: Job) -> dict[str, Any]:
+    return {"method": job.gradient.model_dump(exclude={"label", "paper_row"})}
+
+
+def _remembered(
+    job: Job,
+    what: str,
+    also: dict[str, Any],
+    measure: Callable[[Session], Result],
+    say: Callable[[str], None],
+) -> Result:
+    """Return what was measured with this device, code and work, or measure it now."""
+    device = devices.choose(job.runtime.device)
+    key = provenance.digest_of(
+        {
+            "what": what,
+            "device": devices.describe(device),
+            "versions": provenance.versions(),
+            "code": _code(),
+            "settings": job.settings.model_dump(include=WORK),
+            "dataset": job.dataset.model_dump(exclude={"source", "split_seed"}),
+            "network": job.network.model_dump(),
+            "runtime": job.runtime.model_dump(
+                include={"precision", "threads", "task_chunk", "cuda_graphs", "gpu_memory_gib"}
+            ),
+            **also,
+        }
+    )
+    known = _read_cache()
+    if key not in known:
+        say(" ".join([job.experiment, *([job.method] if also else []), what]))
+        keep_freed_memory()
+        devices.limit_memory(device, job.runtime.gpu_memory_gib)
+        torch.set_num_threads(job.runtime.threads)
+        devices.compute_exactly(device)
+        known = _read_cache() | {key: measure(_random_session(job, device))}
+        # A measurement that cannot be remembered is as good.
+        with suppress(OSError, UserError), atomic_file(CACHE) as unfinished:
+            unfinished.write_text(json.dumps(known, indent=1), encoding="utf-8")
+    return known[key]
+
+
+@cache
+def _code() -> str:
+    return code_digest("maml.workflow.throughput")
+
+
+def _read_cache() -> dict[str, Any]:
+    try:
+        known = json.loads(CACHE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _measure_iteration(here: Session) -> float:
+    settings = here.job.settings
+    size = settings.meta_batch_size
+    if here.device.type == "cpu":
+        one = _seconds(_iteration(here, 1), 0.0, 1)
+        size = min(size, max(1, int(CPU_ITERATION_SECONDS / one)))
+    seconds = _seconds(_iteration(here, size), ITERATION_SECONDS, settings.iterations)
+    return seconds * settings.meta_batch_size / size / len(here.job.seeds)
+
+
+def _iteration(here: Session, tasks: int) -> Callable[[], None]:
+    """Return a meta-iteration of so many tasks, which waits for the device."""
+    settings = here.job.settings.model_copy(update={"meta_batch_size": tasks})
+    here = replace(here, job=here.job.model_copy(update={"settings": settings}))
+    of = Together(here)
+    iterate = MetaIteration(here, of.thetas, of.optimizer, of.chunks["training"])
+    return lambda: iterate().tolist()
+
+
+def _measure_tasks(here: Session) -> tuple[float, float]:
+    settings, theta = here.job.settings, _start(here)
+    most = min(CPU_CHUNK, settings.test_tasks) if here.device.type == "cpu" else settings.test_tasks
+    chunk = here.chunk(max(settings.test_queries), most)
+    tasks = chunk.tasks
+
+    def adapt(steps: int, query_counts: list[int]) -> float:
+        def work() -> None:
+            for _ in measure_all(
+                here.job.network,
+                theta,
+                here.images,
+                here.space("test", max(query_counts)),
+                tasks=tasks,
+                chunk=chunk,
+                ways=settings.ways,
+                shots=settings.shots,
+                steps=steps,
+                step_size=settings.inner_step_size,
+                query_counts=query_counts,
+            ):
+                pass
+
+        return _seconds(work, TASK_SECONDS, settings.test_tasks // tasks) / tasks
+
+    # A task of S steps is S times a step and S + 1 times the query images. Short timings give the
+    # parts; timing whole evaluations would take minutes on a CPU.
+    validation_queries = adapt(0, [settings.train_queries])
+    test_queries = adapt(0, settings.test_queries)
+    step = max(adapt(1, [settings.train_queries]) - 2 * validation_queries, 0.0)
+
+    def task(steps: int, queries: float) -> float:
+        return steps * step + (steps + 1) * queries
+
+    return (
+        task(settings.inner_steps, validation_queries),
+        task(settings.test_steps, test_queries),
+    )
+
+
+def _start(here: Session) -> Parameters:
+    theta = initialise(
+        here.job.network, image_shape(here.job), here.job.settings.ways, here.job.seed
+    )
+    return {name: value.to(here.device, here.dtype) for name, value in theta.items()}
+
+
+def _seconds(work: Callable[[], None], at_least: float, times: int) -> float:
+    """Return the median time of ``work`` after a first call: at least two, at most ``times``."""
+    began = time.perf_counter()
+    work()
+    taken: list[float] = []
+    while len(taken) < max(times, 1):
+        before = time.perf_counter()
+        work()
+        now = time.perf_counter()
+        taken.append(now - before)
+        enough = len(taken) >= 2 and sum(taken) >= at_least
+        if enough or now - began >= PATIENCE_SECONDS:
+            break
+    return statistics.median(taken)
+
+
+def _random_session(job: Job, device: torch.device) -> Session:
+    """Return a session whose data set has the right shape and the same random class throughout."""
+    dataset, classes = job.dataset, job.dataset.classes
+    count = classes.train + classes.val + classes.test
+    shape = (dataset.images_per_class, dataset.image_size, dataset.image_size, dataset.channels)
+    generator = torch.Generator().manual_seed(0)
+    one = torch.randint(0, 256, (1, *shape), dtype=torch.uint8, generator=generator)
+    return Session(
+        job=job,
+        device=device,
+        dtype=devices.dtype(job.runtime.precision),
+        data=PreparedData(
+            name="random",
+            images=np.broadcast_to(one.numpy(), (count, *shape)),
+            class_names=[str(number) for number in range(count)],
+            split=["train"] * (classes.train + classes.val) + ["test"] * classes.test,
+            digest="",
+            source="random",
+        ),
+        images=one.to(device).expand(count, *shape),
+    )

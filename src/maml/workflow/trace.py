@@ -1,0 +1,138 @@
+"""Where each number of a table comes from: evaluation, weights, data, code and machine.
+
+Every digest that was noted on the way is compared with what is here now.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from maml.configuration import config as configuration
+from maml.configuration.config import Config
+from maml.data import store
+from maml.files.codedigest import code_digest
+from maml.files.errors import UserError
+from maml.files.paths import PROCESSED, RESULTS
+from maml.files.provenance import file_digest
+from maml.results.cells import collect
+from maml.results.runs import Result, read
+from maml.results.tables import write_tables
+from maml.training import weights
+from maml.training.evaluate import CHECKPOINTS
+from maml.workflow import records
+
+SHOWN = 12  # digits of a digest
+
+
+class Link(NamedTuple):
+    """One step back from a number: what, which, and what is wrong with it, if anything."""
+
+    what: str
+    text: str
+    wrong: str = ""
+
+
+def trace(table: Path) -> None:
+    """Print what each of our numbers in a table comes from.
+
+    Args:
+        table: a file in ``results/<run>/tables``.
+
+    Raises:
+        UserError: there is no such table, or something is not what the table was made from; that
+            is said after all was printed.
+    """
+    table = Path(os.path.relpath(table))  # as files are recorded
+    run = table.parent.parent
+    if table.parent.name != "tables" or run.parent != RESULTS or not table.is_file():
+        raise UserError(f"{table} is not a table; name a file in {RESULTS}/<run>/tables")
+    config = configuration.read([run / "config.yaml"])
+    mistakes = []
+    if not _is_rendered_from(config, run / "runs", table):
+        mistakes.append(f"{table} does not say what its evaluations say")
+    for cell in collect(config, read(config, run / "runs")):
+        print(f"{cell.experiment}, {cell.label}: {cell.text()}")
+        for result in cell.results:
+            job = result.job
+            print(f"  seed {job.seed}")
+            folder = run / "runs" / job.experiment / job.method / f"seed-{job.seed}"
+            for link in _links(result, folder):
+                print(f"    {link.what:<11} {link.text}")
+                if link.wrong:
+                    print(f"    {'':<11} WRONG: {link.wrong}")
+                    mistakes.append(f"{folder}, {link.what}: {link.wrong}")
+    if mistakes:
+        raise UserError(f"not what {table} was made from: {'; '.join(mistakes)}")
+    print(f"{table} says what these evaluations say, and every digest that was noted agrees.")
+
+
+def _is_rendered_from(config: Config, runs: Path, table: Path) -> bool:
+    """Return whether the evaluations, rendered again, give the same file."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_tables(config, runs, Path(folder))
+        again = Path(folder, table.name)
+        return again.is_file() and again.read_bytes() == table.read_bytes()
+
+
+def _links(result: Result, folder: Path) -> Iterator[Link]:
+    """Yield what an evaluation comes from, from the nearest to the farthest."""
+    job, origin, training = result.job, result.origin, result.training
+    recorded = records.outputs(job.run)
+    yield _recorded("evaluation", folder / "evaluation.csv", recorded)
+    for name in CHECKPOINTS:
+        yield _weights(folder / f"{name}.safetensors", result)
+    for name in ("training.json", "curve.csv"):
+        yield _recorded("training", folder / name, recorded)
+    yield _data(job.data, origin["data"], training["data"])
+    for what, module, noted in (
+        ("training", "maml.training.train", training["code"]),
+        ("evaluation", "maml.training.evaluate", origin["code"]),
+    ):
+        state = "the code that is here" if code_digest(module) == noted else "changed since"
+        yield Link("code", f"of {what}  {noted[:SHOWN]}, {state}")
+    for what, of in (("training", training), ("evaluation", origin)):
+        versions = ", ".join(f"{name} {version}" for name, version in of["versions"].items())
+        yield Link("machine", f"of {what}  {of['device']}; {versions}")
+
+
+def _recorded(what: str, file: Path, recorded: dict[str, dict[str, Any]]) -> Link:
+    digest, known = file_digest(file), recorded.get(file.as_posix())
+    text = f"{file}  {digest[:SHOWN]}"
+    if known is None:
+        return Link(what, f"{text}, not recorded, so not compared")
+    return Link(what, text, "" if known["sha256"] == digest else "not the one recorded")
+
+
+def _weights(file: Path, result: Result) -> Link:
+    if not file.is_file():
+        return Link("weights", str(file), "missing")
+    digest, origin, training = file_digest(file), result.origin, result.training
+    text = f"{file}  {digest[:SHOWN]}, iteration {origin['iteration'][file.stem]:,}"
+    if digest != origin.get("weights", {}).get(file.stem):
+        return Link("weights", text, "not the ones that were evaluated")
+    about = weights.load(file).about
+    same = (about["data"], about["code"]) == (training["data"], training["code"])
+    return Link("weights", text, "" if same else "not of the training beside them")
+
+
+def _data(slug: str, evaluated: str, trained: str) -> Link:
+    folder = PROCESSED / slug
+    if evaluated != trained:
+        return Link("data", f"{folder}  {evaluated[:SHOWN]}", "trained on other images")
+    if not folder.exists():
+        return Link("data", f"{folder}  {evaluated[:SHOWN]}, not here to be compared")
+    here = _content(folder)
+    return Link(
+        "data",
+        f"{folder}  {here[:SHOWN]}",
+        "" if here == evaluated else "not what it was trained and evaluated on",
+    )
+
+
+@lru_cache
+def _content(folder: Path) -> str:
+    data = store.load(folder)
+    return store.content_digest(data.images, data.class_names, data.split)

@@ -1,0 +1,253 @@
+import numpy as np
+import pytest
+import torch
+from helpers import ROOT
+
+from maml.algorithm import plain
+from maml.algorithm.meta import meta_gradient, meta_gradients, meta_loss_scale
+from maml.networks.network import initialise
+from maml.tasks.episodes import Batch
+from maml.training import published
+
+CASES = [  # experiment, size of the images (smaller than the paper's where that would take long)
+    ("omniglot-5way-1shot", 28),
+    ("omniglot-5way-5shot", 28),
+    ("omniglot-20way-1shot", 28),
+    ("omniglot-5way-1shot-mlp", 28),
+    ("miniimagenet-5way-1shot", 42),
+    ("miniimagenet-5way-5shot", 21),
+]
+
+
+def relative(ours, theirs):
+    """Norm of the difference of two whole gradients over the norm of the second."""
+    assert ours.keys() == theirs.keys()
+    difference = sum((ours[name] - theirs[name]).square().sum() for name in ours)
+    return float((difference / sum(value.square().sum() for value in theirs.values())).sqrt())
+
+
+def on(device, network, method, experiment, theta, batch, **options):
+    """Compute a meta-gradient on a device and fetch it."""
+    theta = {name: value.to(device) for name, value in theta.items()}
+    batch = Batch(*(part.to(device) for part in vars(batch).values()))
+    result = meta_gradient(network, method, experiment, theta, batch, **options)
+    return {name: value.cpu() for name, value in result.gradient.items()}
+
+
+def start(paper, name, size, seed=1):
+    experiment = paper.experiment(name)
+    network = paper.networks[experiment.network]
+    dataset = paper.datasets[experiment.dataset]
+    theta = initialise(network, (dataset.channels, size, size), experiment.ways, seed)
+    generator = torch.Generator().manual_seed(seed)
+    for key, value in theta.items():  # offsets and biases that are not zero can be wrong
+        if not key.endswith("weight"):
+            value.add_(0.1 * torch.randn(value.shape, generator=generator))
+    return experiment, network, dataset, {key: value.double() for key, value in theta.items()}
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.parametrize("method", ["maml", "fomaml"])
+@pytest.mark.parametrize(("name", "size"), CASES)
+def test_equals_a_plain_loop_over_tasks(paper, random_batch, device, name, size, method, steps):
+    experiment, network, dataset, theta = start(paper, name, size)
+    # With the authors' α five steps amplify rounding at initialisation, in any implementation.
+    settings = {"inner_steps": steps, "inner_step_size": 0.05}
+    experiment = experiment.model_copy(update=settings)
+    batch = random_batch(experiment, dataset, size=size, queries=2)
+    ours = on(device, network, paper.methods[method], experiment, theta, batch)
+    theirs = plain.meta_gradient(
+        network,
+        experiment,
+        theta,
+        batch,
+        second=method == "maml",
+        scale=meta_loss_scale(experiment),
+    )
+    assert relative(ours, theirs) < 1e-9
+
+
+@pytest.mark.parametrize(("name", "size"), CASES)
+def test_float32_rounds_and_nothing_else(paper, random_batch, device, name, size):
+    experiment, network, dataset, theta = start(paper, name, size)
+    # Small steps: the authors' amplify rounding at initialisation, on any device.
+    experiment = experiment.model_copy(update={"inner_steps": 1, "inner_step_size": 0.01})
+    batch = random_batch(experiment, dataset, size=size, queries=2)
+    maml = paper.methods["maml"]
+    exact = on("cpu", network, maml, experiment, theta, batch)
+    theta = {key: value.float() for key, value in theta.items()}
+    single = [part.float() if part.is_floating_point() else part for part in vars(batch).values()]
+    rounded = on(device, network, maml, experiment, theta, Batch(*single))
+    # A unit next to zero may fall on its other side, which changes more than rounding does.
+    assert 0 < relative({k: v.double() for k, v in rounded.items()}, exact) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["omniglot-5way-1shot", "omniglot-5way-1shot-mlp"])
+def test_equals_a_plain_loop_with_the_authors_step_size(paper, random_batch, name):
+    experiment, network, dataset, theta = start(paper, name, 28)
+    batch = random_batch(experiment, dataset)
+    ours = meta_gradient(network, paper.methods["maml"], experiment, theta, batch)
+    theirs = plain.meta_gradient(network, experiment, theta, batch, second=True, scale=5.0)
+    assert relative(ours.gradient, theirs) < 1e-9
+
+
+def test_cutting_max_pooling_equals_a_loop_that_holds_its_gradient_constant(
+    paper, random_batch, device
+):
+    experiment, network, dataset, theta = start(paper, "miniimagenet-5way-1shot", 42)
+    batch = random_batch(experiment, dataset, size=42, queries=2)
+    arguments = (network, experiment, theta, batch)
+    scale = meta_loss_scale(experiment)
+    cut = on(device, network, paper.methods["maml-cut-pooling"], *arguments[1:])
+    exact = meta_gradient(network, paper.methods["maml"], *arguments[1:]).gradient
+    theirs = plain.meta_gradient(*arguments, second=True, cut=True, scale=scale)
+    assert relative(cut, theirs) < 1e-9
+    assert relative(cut, exact) > 1e-3
+
+
+def test_equals_finite_differences(paper, random_batch):
+    experiment, network, dataset, _ = start(paper, "omniglot-5way-1shot", 28)
+    network = network.model_copy(update={"widths": [3, 4]})
+    experiment = experiment.model_copy(update={"inner_steps": 2, "inner_step_size": 0.3})
+    theta = {
+        name: value.double()
+        for name, value in initialise(network, (1, 8, 8), experiment.ways, 3).items()
+    }
+    batch = random_batch(experiment, dataset, size=8, queries=3)
+    maml = paper.methods["maml"]
+    result = meta_gradient(network, maml, experiment, theta, batch)
+    step = 1e-6
+    generator = torch.Generator().manual_seed(0)
+    for name in theta:
+        direction = torch.randn(theta[name].shape, generator=generator, dtype=torch.float64)
+        losses = [
+            meta_gradient(
+                network, maml, experiment, theta | {name: theta[name] + sign * direction}, batch
+            ).loss
+            for sign in (step, -step)
+        ]
+        numeric = meta_loss_scale(experiment) * (losses[0] - losses[1]) / (2 * step)
+        exact = (result.gradient[name] * direction).sum()
+        assert numeric == pytest.approx(float(exact), rel=1e-5, abs=1e-7), name
+
+
+def test_a_task_does_not_see_the_others(paper, random_batch):
+    experiment, network, dataset, theta = start(paper, "omniglot-5way-1shot", 28)
+    batch = random_batch(experiment, dataset, tasks=3)
+    maml = paper.methods["maml"]
+    whole = meta_gradient(network, maml, experiment, theta, batch).gradient
+    alone = [
+        meta_gradient(
+            network,
+            maml,
+            experiment,
+            theta,
+            Batch(*(part[task : task + 1] for part in vars(batch).values())),
+        ).gradient
+        for task in range(3)
+    ]
+    mean = {name: sum(one[name] for one in alone) / 3 for name in whole}
+    assert relative(whole, mean) < 1e-12
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_is_the_same_in_parts(paper, random_batch, chunk):
+    experiment, network, dataset, theta = start(paper, "omniglot-5way-1shot", 28)
+    arguments = (
+        paper.methods["maml"],
+        experiment,
+        theta,
+        random_batch(experiment, dataset, tasks=3),
+    )
+    whole = meta_gradient(network, *arguments)
+    parts = meta_gradient(network, *arguments, chunk=chunk)
+    assert relative(parts.gradient, whole.gradient) < 1e-12
+    torch.testing.assert_close(parts.loss, whole.loss)
+    assert parts.accuracy == pytest.approx(float(whole.accuracy))
+
+
+@pytest.mark.parametrize("method", ["maml", "fomaml"])
+@pytest.mark.parametrize("chunk", [None, 2])
+@pytest.mark.parametrize(
+    "name", ["omniglot-5way-1shot", "omniglot-5way-1shot-mlp", "miniimagenet-5way-1shot"]
+)
+def test_of_several_weights_at_once_is_that_of_each(
+    paper, random_batch, device, name, chunk, method
+):
+    starts = [start(paper, name, 28, seed) for seed in (1, 2)]
+    experiment, network, dataset, _ = starts[0]
+    experiment = experiment.model_copy(update={"inner_steps": 2, "inner_step_size": 0.05})
+    batches = [random_batch(experiment, dataset, tasks=3, size=28, seed=seed) for seed in (1, 2)]
+    how = paper.methods[method]
+    together = meta_gradients(
+        network,
+        how,
+        experiment,
+        {key: torch.stack([theta[key] for *_, theta in starts]).to(device) for key in starts[0][3]},
+        Batch(*(torch.cat(parts).to(device) for parts in zip(*map(tensors, batches), strict=True))),
+        chunk=chunk,
+    )
+    for index, batch in enumerate(batches):
+        alone = meta_gradient(network, how, experiment, starts[index][3], batch)
+        ours = {key: value[index].cpu() for key, value in together.gradient.items()}
+        assert relative(ours, alone.gradient) < 1e-9
+        assert float(together.loss[index]) == pytest.approx(float(alone.loss), rel=1e-12)
+        assert float(together.accuracy[index]) == pytest.approx(float(alone.accuracy))
+
+
+def tensors(batch):
+    return vars(batch).values()
+
+
+def golden(case, experiment, network, dataset):
+    """A case that the authors' own code computed: batch, θ, and gradients by method."""
+    arrays = np.load(ROOT / "tests" / "golden" / f"{case}.npz", allow_pickle=False)
+
+    def images(name):
+        pixels = torch.from_numpy(arrays[name]).double() / 255
+        side = dataset.image_size
+        return pixels.unflatten(2, (side, side, -1)).permute(0, 1, 4, 2, 3)
+
+    def labels(name):
+        return torch.from_numpy(arrays[name]).long()
+
+    def parameters(prefix):
+        named = {
+            name.removeprefix(f"{prefix}/"): arrays[name]
+            for name in arrays.files
+            if name.startswith(f"{prefix}/")
+        }
+        theta = published.parameters(network, named)
+        return {name: value.double() for name, value in theta.items()}
+
+    batch = Batch(
+        images("support_images"),
+        labels("support_labels"),
+        images("query_images"),
+        labels("query_labels"),
+    )
+    return arrays, batch, parameters
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "noise"),
+    [  # noise: how far TensorFlow's float32 is from the exact gradient of the same inputs
+        ("omniglot-5way-1shot", "omniglot-5way-1shot", {"maml": 6e-6, "fomaml": 5e-6}),
+        (
+            "miniimagenet-5way-1shot-trained",
+            "miniimagenet-5way-1shot",
+            {"maml": 7e-4, "fomaml": 1.1e-3},
+        ),
+    ],
+)
+def test_equals_what_the_authors_code_computed(paper, case, name, noise):
+    experiment = paper.experiment(name)
+    network = paper.networks[experiment.network]
+    dataset = paper.datasets[experiment.dataset]
+    arrays, batch, parameters = golden(case, experiment, network, dataset)
+    theta = parameters("parameter")
+    for method, bound in noise.items():
+        ours = meta_gradient(network, paper.methods[method], experiment, theta, batch)
+        assert relative(ours.gradient, parameters(f"gradient/{method}")) < bound
+        theirs = arrays["query_loss_by_step"].ravel()[experiment.inner_steps - 1]
+        assert float(ours.loss) * meta_loss_scale(experiment) == pytest.approx(theirs, rel=1e-4)

@@ -1,0 +1,58 @@
+from contextlib import contextmanager, nullcontext
+from unittest.mock import MagicMock
+
+import pytest
+import torch
+
+from maml.compute.graphs import captured, unchanged
+from maml.files.errors import UserError
+
+
+def test_tensors_get_their_values_back_however_the_block_ends(device):
+    one, two = torch.arange(3.0, device=device), torch.zeros((), dtype=torch.int64, device=device)
+    for error in (None, torch.OutOfMemoryError("short")):
+        try:
+            with unchanged([one, two]):
+                one.mul_(2)
+                two.add_(1)
+                if error:
+                    raise error
+        except torch.OutOfMemoryError:
+            assert error
+        assert (one.tolist(), two.item()) == ([0, 1, 2], 0)
+
+
+@pytest.mark.cuda
+def test_a_graph_does_the_work_again_and_capturing_it_does_not():
+    count = torch.zeros(1, device="cuda")
+    replay = captured(lambda: count.add_(1) * 10, [count])
+    assert count.item() == 0
+    results = [replay() for _ in range(3)]
+    assert count.item() == 3
+    assert torch.cat(results).tolist() == [10, 20, 30]
+
+
+def test_what_cannot_be_captured_ends_in_one_line_and_changes_nothing(monkeypatch):
+    @contextmanager
+    def refusing(graph):
+        yield
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    for name, replacement in (
+        ("Stream", MagicMock()),
+        ("current_stream", MagicMock()),
+        ("stream", lambda stream: nullcontext()),
+        ("CUDAGraph", MagicMock()),
+        ("graph", refusing),
+    ):
+        monkeypatch.setattr(torch.cuda, name, replacement)
+    count, runs = torch.zeros(1), []
+
+    def work():
+        runs.append(int(count.add_(1)))
+        return count
+
+    with pytest.raises(UserError, match=r"capturing\); set runtime\.cuda_graphs to false"):
+        captured(work, [count])
+    # Three warm-ups, whose count is taken back, and the capture, which a GPU would only record.
+    assert runs == [1, 2, 3, 1]

@@ -1,0 +1,42 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from maml.compute.session import MOST_TASKS, Session, device_images
+from maml.files.errors import UserError
+
+
+def session(paper, experiment, device="cpu", chunk=None):
+    job = paper.job(experiment, "maml", 0)
+    job = job.model_copy(update={"runtime": job.runtime.model_copy(update={"task_chunk": chunk})})
+    return Session(
+        job=job, device=torch.device(device), dtype=torch.float32, data=None, images=None
+    )
+
+
+def test_a_cpu_computes_as_many_tasks_at_once_as_its_cache_holds(paper):
+    small = session(paper, "omniglot-5way-1shot")
+    assert small.tasks_at_once(1) == 16  # 5 images of 14x14x64 floats take a quarter of a MiB
+    assert small.tasks_at_once(15) == 1
+    assert session(paper, "miniimagenet-5way-1shot").tasks_at_once(15) == 1
+    assert session(paper, "omniglot-5way-1shot-mlp").tasks_at_once(1) == MOST_TASKS
+
+
+def test_an_accelerator_computes_many_tasks_at_once(paper):
+    assert session(paper, "miniimagenet-5way-1shot", "cuda").tasks_at_once(15) == MOST_TASKS
+
+
+def test_images_that_do_not_fit_a_gpu_end_in_one_line(monkeypatch):
+    def refuse(images, device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.Tensor, "to", refuse)
+    data = SimpleNamespace(images=np.zeros((7, 2**10, 2**10, 64), dtype=np.uint8))
+    with pytest.raises(UserError, match=r"suffice for the 0\.4 GiB of images; lower"):
+        device_images(data, torch.device("cuda"))
+
+
+def test_the_configuration_takes_precedence(paper):
+    assert session(paper, "miniimagenet-5way-1shot", chunk=3).tasks_at_once(15) == 3

@@ -1,0 +1,72 @@
+import pytest
+import torch
+from derivatives import check
+from torch.nn import functional
+
+from maml.networks.convolution import Convolution, StridedConvolution, patches, sum_of_patches
+
+TASKS, IMAGES = 3, 2
+LAYERS = [(Convolution, 1), (StridedConvolution, 2)]
+
+
+def random(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def padded(images, stride):
+    """SAME, as TensorFlow documents it."""
+    for dimension in (2, 3):
+        size = images.shape[dimension]
+        in_all = max((-(-size // stride) - 1) * stride + 3 - size, 0)
+        before = in_all // 2
+        pads = (0, 0, before, in_all - before) if dimension == 2 else (before, in_all - before)
+        images = functional.pad(images, pads)
+    return images
+
+
+def plainly(stride):
+    """Return the convolution of each task's images with its own kernels, one task after another."""
+
+    def convolve(x, phi):
+        tasks = [
+            functional.conv2d(padded(images.permute(0, 3, 1, 2), stride), kernels, stride=stride)
+            for images, kernels in zip(x, phi["conv2.weight"], strict=True)
+        ]
+        return torch.stack(tasks).permute(0, 1, 3, 4, 2)
+
+    return convolve
+
+
+@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize("size", [(7, 6), (6, 5), (1, 2)])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("layer", "stride"), LAYERS)
+def test_a_convolution_and_its_derivatives(layer, stride, channels, size, moves):
+    check(
+        layer("conv2", first=not moves),
+        plainly(stride),
+        {"conv2.weight": random(TASKS, 4, channels, 3, 3)},
+        (TASKS, IMAGES, *size, channels),
+        moves,
+    )
+
+
+@pytest.mark.parametrize(("layer", "stride"), LAYERS)
+def test_tasks_that_share_kernels_are_no_exception(layer, stride):
+    shared = random(4, 2, 3, 3).contiguous(memory_format=torch.channels_last)
+    check(
+        layer("conv2"),
+        plainly(stride),
+        {"conv2.weight": shared.expand(TASKS, -1, -1, -1, -1)},
+        (TASKS, IMAGES, 5, 6, 2),
+    )
+
+
+@pytest.mark.parametrize("size", [(7, 6), (6, 5), (1, 2)])
+def test_summing_patches_is_the_transpose_of_gathering_them(size):
+    images = random(TASKS, IMAGES, *size, 2)
+    gathered = patches(images)
+    rows = random(*gathered.shape, seed=1)
+    summed = sum_of_patches(rows, images.shape)
+    torch.testing.assert_close((gathered * rows).sum(), (images * summed).sum())

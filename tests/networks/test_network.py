@@ -1,0 +1,66 @@
+import math
+
+import pytest
+import torch
+
+from maml.networks.network import Pass, initialise, is_adapted, parameter_shapes
+
+
+def count(shapes, adapted):
+    return sum(math.prod(shape) for name, shape in shapes.items() if is_adapted(name) is adapted)
+
+
+def test_mini_imagenet_network_has_the_papers_size(paper):
+    shapes = parameter_shapes(paper.networks["miniimagenet-conv"], (3, 84, 84), ways=5)
+    assert shapes["head.weight"] == (5, 800)
+    assert count(shapes, adapted=True) == 32_645
+    assert count(shapes, adapted=False) == 4 * 32
+
+
+def test_omniglot_networks_have_the_papers_shapes(paper):
+    conv = parameter_shapes(paper.networks["omniglot-conv"], (1, 28, 28), ways=20)
+    assert conv["conv1.weight"] == (64, 1, 3, 3)
+    assert conv["head.weight"] == (20, 64)
+    mlp = parameter_shapes(paper.networks["mlp"], (1, 28, 28), ways=5)
+    widths = [mlp[name] for name in mlp if name.endswith("weight")]
+    assert widths == [(256, 784), (128, 256), (64, 128), (64, 64), (5, 64)]
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [("omniglot-conv", (1, 28, 28)), ("mlp", (1, 28, 28)), ("miniimagenet-conv", (3, 84, 84))],
+)
+def test_forward_gives_each_task_its_logits(paper, name, image):
+    network = paper.networks[name]
+    thetas = [initialise(network, image, 5, seed) for seed in (0, 1)]
+    phi = {key: torch.stack([theta[key] for theta in thetas]) for key in thetas[0]}
+    images = torch.rand((2, 6, *image), generator=torch.Generator().manual_seed(0))
+    logits = Pass(network, phi, images).logits
+    assert logits.shape == (2, 6, 5)
+    swapped = Pass(
+        network, {key: value.flip(0) for key, value in phi.items()}, images.flip(0)
+    ).logits
+    torch.testing.assert_close(swapped.flip(0), logits, rtol=1e-3, atol=1e-4)
+
+
+def test_initialisation_is_the_authors(paper):
+    omniglot = initialise(paper.networks["omniglot-conv"], (1, 28, 28), 20, 0)
+    kernel = omniglot["conv2.weight"]
+    bound = math.sqrt(6 / (9 * 64 + 9 * 64))  # Glorot & Bengio 2010, equation 16
+    assert kernel.abs().max() <= bound
+    assert kernel.std() == pytest.approx(bound / math.sqrt(3), rel=0.02)
+    assert omniglot["head.weight"].std() == pytest.approx(1, rel=0.1)
+    mlp = initialise(paper.networks["mlp"], (1, 28, 28), 5, 0)
+    assert mlp["linear1.weight"].abs().max() <= 0.02
+    assert mlp["linear1.weight"].std() == pytest.approx(0.0088, rel=0.01)
+    mini = initialise(paper.networks["miniimagenet-conv"], (3, 84, 84), 5, 0)
+    assert mini["head.weight"].abs().max() <= math.sqrt(6 / (800 + 5))
+    for theta in (omniglot, mlp, mini):
+        assert all(not v.any() for k, v in theta.items() if not k.endswith("weight"))
+
+
+def test_initialisation_depends_on_the_seed_alone(paper):
+    network = paper.networks["omniglot-conv"]
+    first, again, other = (initialise(network, (1, 28, 28), 5, seed) for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["conv1.weight"], other["conv1.weight"])

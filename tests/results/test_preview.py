@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from maml.data.store import PreparedData
+from maml.results.preview import draw_tasks
+
+
+@pytest.mark.parametrize("name", ["omniglot-20way-5shot", "miniimagenet-5way-1shot"])
+def test_draws_one_picture_the_same_each_time(paper, tmp_path, monkeypatch, name):
+    experiment = paper.experiment(name)
+    channels = paper.datasets[experiment.dataset].channels
+    data = PreparedData(
+        name=experiment.dataset,
+        images=np.random.default_rng(0).integers(0, 256, (25, 12, 8, 8, channels), dtype=np.uint8),
+        class_names=[f"Alphabet_of_tests/character{number:02d}" for number in range(25)],
+        split=["train"] * 25,
+        digest="",
+        source="made up",
+    )
+    monkeypatch.setattr("maml.results.preview.store.load", lambda _: data)
+    for picture in ("one.png", "two.png"):
+        draw_tasks(experiment, tmp_path, tmp_path / picture)
+    one, two = (np.asarray(Image.open(tmp_path / picture)) for picture in ("one.png", "two.png"))
+    assert np.array_equal(one, two)
+    assert min(one.shape[:2]) > 400
+    assert len(np.unique(one.reshape(-1, one.shape[2]), axis=0)) > 100

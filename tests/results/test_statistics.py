@@ -1,0 +1,121 @@
+"""Means and intervals, against SciPy, pandas-free arithmetic and simulated coverage."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from maml.results.statistics import (
+    estimate,
+    paired_difference,
+    seeds_half_width,
+    tasks_half_width,
+)
+
+
+def table(seeds=3, tasks=50, seed=0):
+    """Return accuracies that have a task's difficulty, a seed's luck and noise in them."""
+    generator = np.random.default_rng(seed)
+    difficulty = generator.uniform(0.5, 0.9, (tasks, 1))
+    luck = generator.normal(0, 0.02, (1, seeds))
+    noise = generator.normal(0, 0.05, (tasks, seeds))
+    return pd.DataFrame(difficulty + luck + noise, columns=list(range(seeds)))
+
+
+def test_the_papers_half_width_by_hand():
+    # std of 0, 0, 1, 1 with n in the denominator: 0.5
+    assert tasks_half_width([0, 0, 1, 1]) == pytest.approx(1.96 * 0.5 / 2)
+
+
+def test_the_papers_half_width_has_the_printed_size():
+    """48.70 ± 1.84 on 600 tasks of 5 query images is binomial: the width of the paper's cell."""
+    answers = np.random.default_rng(0).binomial(5, 0.487, 600) / 5
+    assert 100 * tasks_half_width(answers) == pytest.approx(1.84, abs=0.1)
+
+
+def test_the_interval_over_seeds_is_students():
+    means = [0.981, 0.987, 0.990]
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(means), scale=np.std(means, ddof=1) / 3**0.5)
+    assert seeds_half_width(means) == pytest.approx((high - low) / 2)
+    assert seeds_half_width([0.0, 1.0]) == pytest.approx(12.706 * 0.5, rel=1e-4)  # t of 1 degree
+
+
+def test_the_interval_over_seeds_covers_the_truth_as_often_as_it_says():
+    drawn = np.random.default_rng(0).normal(0.5, 0.1, (2000, 3))
+    covered = [abs(means.mean() - 0.5) <= seeds_half_width(means) for means in drawn]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("half_width", [tasks_half_width, seeds_half_width])
+@pytest.mark.parametrize("values", [[], [0.5]])
+def test_one_value_has_no_interval(half_width, values):
+    assert math.isnan(half_width(values))
+
+
+def test_one_seed_is_the_papers_way():
+    accuracies = table(seeds=1)
+    found = estimate(accuracies)
+    values = accuracies[0].to_numpy()
+    assert found.mean == pytest.approx(values.mean())
+    assert found.ci95_tasks == pytest.approx(1.96 * np.std(values) / np.sqrt(50))
+    assert found.ci95_tasks_one_seed == found.ci95_tasks
+    assert math.isnan(found.ci95_seeds)
+    assert (found.tasks, found.seeds) == (50, (0,))
+
+
+def test_several_seeds_average_each_task_first():
+    accuracies = table()
+    found = estimate(accuracies)
+    values = accuracies.to_numpy()
+    assert found.mean == pytest.approx(values.mean())
+    assert found.ci95_tasks == pytest.approx(1.96 * values.mean(1).std() / np.sqrt(50))
+    assert found.ci95_tasks_one_seed == pytest.approx((1.96 * values.std(0) / np.sqrt(50)).mean())
+    assert found.ci95_seeds == pytest.approx(
+        stats.t.ppf(0.975, 2) * values.mean(0).std(ddof=1) / 3**0.5
+    )
+    assert (found.tasks, found.seeds) == (50, (0, 1, 2))
+
+
+def test_no_seed_has_no_mean():
+    found = estimate(pd.DataFrame())
+    assert all(math.isnan(value) for value in (found.mean, found.ci95_tasks, found.ci95_seeds))
+    assert (found.tasks, found.seeds) == (0, ())
+
+
+def test_a_difference_is_taken_task_by_task():
+    """What tasks have in common cancels: the interval is far narrower than either mean's."""
+    first = table()
+    second = first - 0.01
+    found = paired_difference(first, second)
+    assert found.mean == pytest.approx(0.01)
+    assert found.ci95_tasks == pytest.approx(0, abs=1e-12)
+    assert found.ci95_seeds == pytest.approx(0, abs=1e-12)
+
+
+def test_a_difference_agrees_with_the_paired_t_test():
+    first, second = table(), table(seed=1)
+    found = paired_difference(first, second)
+    expected = stats.ttest_rel(first.mean(), second.mean()).confidence_interval(0.95)
+    assert found.mean - found.ci95_seeds == pytest.approx(expected.low)
+    assert found.mean + found.ci95_seeds == pytest.approx(expected.high)
+
+
+def test_a_difference_uses_the_seeds_that_both_have():
+    first, second = table(), table(seed=1)
+    found = paired_difference(first, second[[2, 0]])
+    assert found.seeds == (0, 2)
+    assert found.mean == pytest.approx((first - second)[[0, 2]].to_numpy().mean())
+
+
+def test_a_difference_without_a_common_seed_is_undefined():
+    for other in (table()[[]], pd.DataFrame()):
+        found = paired_difference(table(), other)
+        assert math.isnan(found.mean)
+        assert found.seeds == ()
+
+
+def test_a_difference_between_other_tasks_is_refused():
+    with pytest.raises(ValueError, match="same tasks"):
+        paired_difference(table(), table(tasks=49))

@@ -1,0 +1,293 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+
+from maml.algorithm.meta import meta_gradient, meta_gradients
+from maml.algorithm.optimizer import MetaOptimizer
+from maml.compute import devices
+from maml.compute.graphs import unchanged
+from maml.compute.session import Session
+from maml.configuration.config import Job
+from maml.data.store import PreparedData
+from maml.files.errors import UserError
+from maml.tasks import episodes
+from maml.tasks.episodes import gather, training_batch
+from maml.tasks.philox import TorchPhilox
+from maml.training import iteration
+from maml.training.iteration import MetaIteration
+from maml.training.together import Together
+
+TASKS = 4
+
+
+@pytest.fixture(params=["omniglot-5way-1shot", "miniimagenet-5way-1shot"])
+def job(request, drawn):
+    """A tiny training of meta-batches of four tasks; the second experiment clips and pools."""
+    job = drawn(request.param, "maml", 0)
+    changes = {"meta_batch_size": TASKS, "training_tasks": 6}
+    return job.model_copy(update={"settings": job.settings.model_copy(update=changes)})
+
+
+def session(job: Job, device: str = "cpu", **runtime) -> Session:
+    """Return a session on random images."""
+    shape = (8, 20, job.dataset.image_size, job.dataset.image_size, job.dataset.channels)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return Session(
+        job=job.model_copy(update={"runtime": job.runtime.model_copy(update=runtime)}),
+        device=torch.device(device),
+        dtype=torch.float32,
+        data=PreparedData(
+            name="random",
+            images=images,
+            class_names=[str(number) for number in range(8)],
+            split=["train"] * 8,
+            digest="",
+            source="random",
+        ),
+        images=torch.from_numpy(images).to(device),
+    )
+
+
+class Training:
+    """A state, and the iterations that change it."""
+
+    def __init__(self, here: Session) -> None:
+        self.said: list[str] = []
+        self.together = Together(here, self.said.append)
+        self.iterate = MetaIteration(
+            here,
+            self.together.thetas,
+            self.together.optimizer,
+            self.together.chunks["training"],
+        )
+
+    def run(self, iterations: int) -> torch.Tensor:
+        return torch.stack([self.iterate() for _ in range(iterations)]).cpu()
+
+    def bits(self) -> list[torch.Tensor]:
+        return [value.cpu().clone() for value in self.together.optimizer.tensors()]
+
+    def counted(self, iterations: int) -> dict:
+        """Return what a checkpoint would hold after so many iterations were done."""
+        for state in self.together.states:
+            state.iteration = iterations
+        return self.together.saved()
+
+
+def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_is_sampling_gathering_the_meta_gradient_and_adam(job):
+    here = session(job)
+    settings, space = job.settings, here.space("train", job.settings.train_queries)
+    training, expected = Training(here), Together(here).states[0]
+    for number in range(3):  # the second meta-batch begins the second pass over six tasks
+        numbers, passes = training_batch(torch.tensor(number), TASKS, settings.training_tasks)
+        batch = gather(here.images, space.tasks(numbers, passes), shots=1, dtype=torch.float32)
+        chunk = here.tasks_at_once(settings.train_queries)
+        result = meta_gradient(
+            job.network, job.gradient, settings, expected.theta, batch, chunk=chunk
+        )
+        expected.optimizer.step(result.gradient)
+        assert training.iterate().tolist() == [[result.loss.item(), result.accuracy.item()]]
+        [state] = training.together.states
+        assert same(state.optimizer.tensors(), expected.optimizer.tensors())
+
+
+def test_several_seeds_at_once_move_as_each_alone(job, device):
+    job = job.model_copy(update={"together": [0, 4, 2]})
+    here = replace(session(job, device), dtype=torch.float64)
+    together = Training(here)
+    losses = together.run(3)
+    for index, one in enumerate(job.each()):
+        alone = Training(replace(here, job=one.model_copy(update={"together": []})))
+        torch.testing.assert_close(losses[:, [index]], alone.run(3))
+        [expected] = alone.together.states
+        for name, value in together.together.states[index].theta.items():
+            torch.testing.assert_close(value, expected.theta[name], rtol=1e-6, atol=1e-9)
+
+
+def test_choosing_tasks_as_a_gpu_does_gives_the_same_bits(job, monkeypatch):
+    one = Training(session(job))
+    monkeypatch.setattr(episodes, "NumpyPhilox", TorchPhilox)
+    other = Training(session(job))
+    assert torch.equal(one.run(3), other.run(3))
+    assert same(one.bits(), other.bits())
+
+
+def test_goes_on_where_the_optimizer_stands(job):
+    whole, first, rest = (Training(session(job)) for _ in range(3))
+    losses = whole.run(4)
+    first.run(2)
+    rest.together.restore(first.counted(2))
+    assert torch.equal(rest.run(2), losses[2:])
+    assert same(rest.bits(), whole.bits())
+
+
+def test_what_runs_unchanged_does_not_count(job):
+    plain, warmed = Training(session(job)), Training(session(job))
+    with unchanged(warmed.together.optimizer.tensors()):
+        warmed.run(2)
+    assert same(warmed.bits(), Training(session(job)).bits())
+    assert torch.equal(plain.run(2), warmed.run(2))
+    assert same(plain.bits(), warmed.bits())
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    """Let the meta-gradient have memory for so many tasks at once: [most, those asked for]."""
+    bounds = [TASKS, []]
+
+    def bounded(*arguments, chunk, **named):
+        bounds[1].append(chunk)
+        if chunk > bounds[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return meta_gradients(*arguments, chunk=chunk, **named)
+
+    monkeypatch.setattr(iteration, "meta_gradients", bounded)
+    return bounds
+
+
+@pytest.fixture
+def simulated(monkeypatch):
+    """Let a CPU take the way of CUDA graphs; what is captured is done again by a replay."""
+
+    def capture(work, changes):
+        with unchanged(changes):
+            work()
+        return work
+
+    monkeypatch.setattr(iteration, "captured", capture)
+    monkeypatch.setattr(Session, "uses_graphs", True)
+
+
+def check_out_of_memory(job, memory):
+    """Run out of memory in the third iteration; end as one who has a small chunk from there."""
+    training, small = (Training(session(job, task_chunk=32)) for _ in range(2))
+    training.run(2)
+    small.run(2)
+    before = training.bits()
+    memory[0] = 0
+    with pytest.raises(UserError, match="for one task"):
+        training.run(1)
+    assert same(training.bits(), before)
+    training.together.chunks["training"].tasks, memory[0] = TASKS, 1
+    small.together.chunks["training"].tasks = 1
+    assert torch.equal(training.run(2), small.run(2))
+    assert same(training.bits(), small.bits())
+    assert memory[1].count(TASKS) > 0
+    assert training.said[-1].endswith("for 2 tasks at once; goes on with 1")
+    assert training.together.saved()["seeds"][0]["tasks_at_once"]["training"] == 1
+
+
+def test_out_of_memory_changes_nothing_but_the_chunk(job, memory):
+    check_out_of_memory(job, memory)
+
+
+@pytest.mark.usefixtures("simulated")
+def test_out_of_memory_while_a_graph_is_captured(job, memory):
+    memory[0] = 2
+    training, small = Training(session(job, task_chunk=32)), Training(session(job, task_chunk=2))
+    assert torch.equal(training.run(3), small.run(3))
+    assert same(training.bits(), small.bits())
+    assert len(training.said) == 1
+    # A refused warm-up; then, for each training, one that fits and three replays.
+    assert memory[1] == [TASKS, 2, 2, 2, 2, 2, 2, 2, 2]
+
+
+def test_graphs_are_for_gpus_that_are_asked_for_them(job):
+    here = replace(session(job, cuda_graphs=True), device=torch.device("cuda"))
+    assert here.uses_graphs
+    assert not session(job, cuda_graphs=True).uses_graphs
+    quiet = here.job.runtime.model_copy(update={"cuda_graphs": False})
+    assert not replace(here, job=job.model_copy(update={"runtime": quiet})).uses_graphs
+
+
+class OnAGpuAlone(TorchDispatchMode):
+    """Refuses every operation that reads or makes a tensor on the CPU."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        result = function(*arguments, **(named or {}))
+        for value in tree_flatten((arguments, named, result))[0]:
+            assert not isinstance(value, torch.Tensor) or value.is_cuda, function
+        return result
+
+
+def simulated_gpu() -> FakeTensorMode:
+    """Let a block compute shapes, types and devices without values, which the host cannot read."""
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def test_a_simulated_gpu_refuses_what_the_tests_below_look_for():
+    with simulated_gpu(), OnAGpuAlone():
+        value = torch.ones((), device="cuda")
+        with pytest.raises(DataDependentOutputException):
+            value.item()
+        with pytest.raises(AssertionError, match="_to_copy"):
+            value.cpu()
+
+
+@pytest.mark.parametrize("method", ["maml", "fomaml"])
+@pytest.mark.parametrize(
+    "experiment", ["omniglot-5way-1shot", "omniglot-5way-1shot-mlp", "miniimagenet-5way-1shot"]
+)
+@pytest.mark.parametrize("form", ["tensorflow", "pytorch"])
+@pytest.mark.parametrize("seeds", [[], [0, 1]])
+def test_a_simulated_gpu_waits_for_nothing(drawn, experiment, method, form, seeds):
+    job = drawn(experiment, method, 0).model_copy(update={"together": seeds})
+    settings = job.settings.model_copy(update={"adam_form": form})
+    here = session(job.model_copy(update={"settings": settings}))
+    thetas = Together(here).thetas
+    with simulated_gpu():
+        there = replace(here, device=torch.device("cuda"), images=here.images.to("cuda"))
+        thetas = {name: value.to("cuda") for name, value in thetas.items()}
+        chunk = there.chunk(settings.train_queries, settings.meta_batch_size)
+        iterate = MetaIteration(there, thetas, MetaOptimizer(thetas, settings), chunk)
+        with OnAGpuAlone():
+            assert iterate().is_cuda
+
+
+@pytest.fixture
+def gpu():
+    devices.compute_exactly(torch.device("cuda"))
+
+
+@pytest.mark.cuda
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("graphs", [False, True])
+def test_waits_for_nothing(job, graphs):
+    training = Training(session(job, "cuda", cuda_graphs=graphs))
+    training.run(2)  # libraries set up, and capturing, may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        losses = [training.iterate() for _ in range(3)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.stack(losses).isfinite().all()
+
+
+@pytest.mark.cuda
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("seeds", [[], [0, 1]])
+def test_a_replay_gives_the_bits_of_the_operations_one_by_one(job, seeds):
+    job = job.model_copy(update={"together": seeds})
+    eager, graph = (Training(session(job, "cuda", cuda_graphs=on)) for on in (False, True))
+    assert torch.equal(eager.run(5), graph.run(5))
+    assert same(eager.bits(), graph.bits())
+
+
+@pytest.mark.cuda
+@pytest.mark.usefixtures("gpu")
+def test_capturing_changes_nothing_and_goes_on_where_the_optimizer_stands(job):
+    whole, first, rest = (Training(session(job, "cuda", cuda_graphs=True)) for _ in range(3))
+    losses = whole.run(6)
+    first.run(3)
+    rest.together.restore(first.counted(3))
+    assert torch.equal(rest.run(3), losses[3:])
+    assert same(rest.bits(), whole.bits())

@@ -1,0 +1,101 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from maml.training.stopping import SIGNALS, Stop, leave_when_asked
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Put the handlers back, whatever a test installs."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield before
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_request_is_held_back_until_a_check(number):
+    done = []
+
+    def work():
+        with Stop() as stop:
+            stop.check()
+            send(number)
+            send(number)  # being impatient changes nothing
+            done.append("work")
+            stop.check()
+            done.append("more")
+
+    with pytest.raises(SystemExit) as left:
+        work()
+    assert done == ["work"]
+    assert left.value.code == 128 + number
+
+
+def test_a_block_that_may_be_left_is_left_at_once():
+    done = []
+
+    def work(stop):
+        with stop.at_once():
+            send(signal.SIGTERM)
+            done.append("work")
+
+    with Stop() as stop:
+        with pytest.raises(SystemExit):
+            work(stop)
+        send(signal.SIGTERM)
+        done.append("saved")  # what follows is held back again
+        with pytest.raises(SystemExit), stop.at_once():
+            done.append("block")
+    assert done == ["saved"]
+
+
+def test_handlers_are_put_back(handlers):
+    with Stop():
+        assert signal.getsignal(signal.SIGTERM) != handlers[signal.SIGTERM]
+    assert {number: signal.getsignal(number) for number in SIGNALS} == handlers
+
+
+def test_what_is_ignored_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    leave_when_asked()
+    with Stop() as stop:
+        send(signal.SIGHUP)
+        stop.check()
+
+
+def test_outside_of_the_main_thread_nothing_is_installed(handlers):
+    def work():
+        with Stop() as stop:
+            stop.check()
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    seen = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [handlers[signal.SIGTERM]]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_command_leaves_with_the_code_of_the_signal_and_without_a_traceback(number):
+    work = (
+        "import time; from maml.training.stopping import leave_when_asked; leave_when_asked(); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", work], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    assert process.communicate()[1] == ""
+    assert process.returncode == 128 + number

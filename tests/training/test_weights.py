@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from maml.files.errors import UserError
+from maml.networks.network import initialise
+from maml.training import weights
+
+
+@pytest.fixture
+def saved(drawn, tmp_path):
+    job = drawn("omniglot-5way-1shot", "maml", 0)
+    theta = initialise(job.network, weights.image_shape(job), 5, 0)
+    weights.save(tmp_path / "w.safetensors", theta, job, iteration=7)
+    return job, theta, tmp_path / "w.safetensors"
+
+
+def test_come_back_as_they_were(saved):
+    job, theta, path = saved
+    trained = weights.load(path)
+    assert trained.job == job
+    assert trained.about == {"iteration": 7}
+    assert list(trained.theta) == list(theta)
+    assert all(torch.equal(trained.theta[name], theta[name]) for name in theta)
+
+
+def test_the_same_content_gives_the_same_bytes(saved, tmp_path):
+    job, theta, path = saved
+    for number in range(5):
+        weights.save(tmp_path / f"{number}", theta, job, iteration=7)
+        assert (tmp_path / f"{number}").read_bytes() == path.read_bytes()
+
+
+def test_adapting_fits_the_support_set(saved):
+    _, _, path = saved
+    trained = weights.load(path)
+    images = torch.rand((5, 1, 28, 28), generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(5)
+    classify = trained.adapt(images, labels, steps=20)
+    assert classify(images).shape == (5, 5)
+    assert (classify(images).argmax(dim=1) == labels).all()
+
+
+def test_images_of_another_shape_are_refused(saved):
+    trained = weights.load(saved[2])
+    with pytest.raises(UserError, match=r"\(images, 1, 28, 28\).*not \(5, 3, 84, 84\)"):
+        trained.adapt(torch.zeros(5, 3, 84, 84), torch.arange(5))
