@@ -28,7 +28,7 @@ quick: setup ## Omniglot, 5-way 1-shot, shortened: minutes on a CPU, nothing to 
 quick-miniimagenet: setup ## mini-ImageNet, 5-way 1-shot, shortened
 	$(call preset,quick-miniimagenet)
 
-smoke: setup ## every step on drawn images, in about a minute
+smoke: setup ## every step on synthetic images, in about a minute
 	$(call preset,smoke)
 
 paper: setup ## all of Table 1: weeks on two cores, so for a GPU

@@ -72,8 +72,8 @@ class Case:
     @property
     def tasks_at_once(self) -> int:
         """How many tasks the engine computes at the same time on its device."""
-        here = self.session("test", torch.float32, data=False)
-        return here.tasks_at_once(max(self.queries))
+        session = self.session("test", torch.float32, data=False)
+        return session.tasks_at_once(max(self.queries))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -93,8 +93,10 @@ class Case:
         job = self.job
         settings = job.settings.model_copy(update=changes or {})
         if self.work == EVALUATION:
-            here = self.session("test", dtype)
-            return evaluation.contenders(here, settings, self._theta(settings, dtype), tasks, chunk)
+            session = self.session("test", dtype)
+            return evaluation.contenders(
+                session, settings, self._theta(settings, dtype), tasks, chunk
+            )
         return gradients.contenders(
             job.network,
             job.gradient,
@@ -114,24 +116,26 @@ class Case:
 
     def iterations(self, name: str, tasks: int, dtype: torch.dtype) -> Callable[[], object]:
         """Return a function that does ours, the whole meta-iteration, with so many tasks."""
-        here = self._training(name, dtype, meta_batch_size=tasks)
-        theta = self._theta(here.job.settings, dtype)
-        return iteration.iterations(here, iteration.repeated(theta, len(here.job.seeds)))
+        session = self._training(name, dtype, meta_batch_size=tasks)
+        theta = self._theta(session.job.settings, dtype)
+        return iteration.iterations(session, iteration.repeated(theta, len(session.job.seeds)))
 
     def deviation_of_iterations(self, name: str, tasks: int, changes: dict[str, Any]) -> float:
         """Return how far :meth:`iterations` is from the plain loop, in float64."""
         changes |= {"meta_batch_size": tasks, "adam_epsilon": iteration.COMPARED_EPSILON}
-        here = self._training(name, torch.float64, **changes)
+        session = self._training(name, torch.float64, **changes)
         reference = replace(self, device=CPU)._training(name, torch.float64, **changes)
-        return iteration.deviation(here, reference, self._theta(here.job.settings, torch.float64))
+        return iteration.deviation(
+            session, reference, self._theta(session.job.settings, torch.float64)
+        )
 
     def _training(self, name: str, dtype: torch.dtype, **changes: Any) -> Session:
         settings, way = {**dict(self.changes), **changes}, iteration.WAYS[name]
-        here = replace(self, changes=tuple(settings.items())).session("train", dtype)
-        runtime = here.job.runtime.model_copy(update={"cuda_graphs": way.graph})
-        together = list(range(way.seeds)) if way.seeds > 1 else []
-        job = here.job.model_copy(update={"runtime": runtime, "together": together})
-        return replace(here, job=job)
+        session = replace(self, changes=tuple(settings.items())).session("train", dtype)
+        runtime = session.job.runtime.model_copy(update={"cuda_graphs": way.graph})
+        seed_group = list(range(way.seeds)) if way.seeds > 1 else []
+        job = session.job.model_copy(update={"runtime": runtime, "seed_group": seed_group})
+        return replace(session, job=job)
 
     def session(self, split: str, dtype: torch.dtype, *, data: bool = True) -> Session:
         """Return a session; ``data``: with random images, as many as the real split has."""

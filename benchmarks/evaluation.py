@@ -17,20 +17,20 @@ Parameters = dict[str, Tensor]
 
 
 def contenders(
-    here: Session, settings: Experiment, theta: Parameters, tasks: int, chunk: int
+    session: Session, settings: Experiment, theta: Parameters, tasks: int, chunk: int
 ) -> dict[str, Contender]:
     """Return name → a function that measures ``accuracy`` and ``loss`` of so many test tasks.
 
     Both are float64 ``(query counts, tasks, steps + 1)``. Sampling and gathering are part of it.
     """
-    space = here.space("test", max(settings.test_queries))
+    space = session.space("test", max(settings.test_queries))
 
     def ours() -> Parameters:
         parts = list(
             measure_all(
-                here.job.network,
+                session.job.network,
                 theta,
-                here.images,
+                session.images,
                 space,
                 tasks=tasks,
                 chunk=Chunk(chunk),
@@ -47,25 +47,28 @@ def contenders(
         }
 
     def loop() -> Parameters:
-        measured = [_task(here, settings, theta, space, number) for number in range(tasks)]
+        measured = [_task(session, settings, theta, space, number) for number in range(tasks)]
         return {kind: torch.stack([of[kind] for of in measured], dim=1) for kind in measured[0]}
 
     return {"ours": ours, "plain loop": loop}
 
 
 def _task(
-    here: Session, settings: Experiment, theta: Parameters, space: TaskSpace, number: int
+    session: Session, settings: Experiment, theta: Parameters, space: TaskSpace, number: int
 ) -> Parameters:
     """Return accuracy and loss of one task, float64 ``(query counts, steps + 1)``."""
     batch = gather(
-        here.images, space.tasks(torch.tensor([number])), shots=settings.shots, dtype=here.dtype
+        session.images,
+        space.tasks(torch.tensor([number])),
+        shots=settings.shots,
+        dtype=session.dtype,
     )
     queries = [first_queries(batch, settings.ways, count) for count in settings.test_queries]
     phi, accuracy, loss = theta, [], []
     for step in range(settings.test_steps + 1):
         if step > 0:
             phi = plain.adapted(
-                here.job.network,
+                session.job.network,
                 {name: value.detach().requires_grad_() for name, value in phi.items()},
                 batch.support_images[0],
                 batch.support_labels[0],
@@ -75,7 +78,7 @@ def _task(
             )
         with torch.no_grad():
             for images, labels in queries:
-                logits = plain.logits(here.job.network, phi, images[0])
+                logits = plain.logits(session.job.network, phi, images[0])
                 loss.append(functional.cross_entropy(logits, labels[0]))
                 accuracy.append((logits.argmax(dim=1) == labels[0]).to(logits.dtype).mean())
     shape = (settings.test_steps + 1, len(queries))

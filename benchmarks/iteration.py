@@ -41,7 +41,7 @@ COMPARED_EPSILON = 1.0
 and with it a mistake in it."""
 
 
-def iterations(here: Session, thetas: Parameters) -> Callable[[], object]:
+def iterations(session: Session, thetas: Parameters) -> Callable[[], object]:
     """Return a function that does the next meta-iteration and changes ``thetas`` in place.
 
     It does not wait for the device: training does so in every tenth iteration only.
@@ -50,10 +50,10 @@ def iterations(here: Session, thetas: Parameters) -> Callable[[], object]:
         here: where.
         thetas: θ of each of the job's seeds, ``(seeds, …)``.
     """
-    settings = here.job.settings
-    seeds = len(here.job.seeds)
-    chunk = here.chunk(settings.train_queries, settings.meta_batch_size, seeds=seeds)
-    return MetaIteration(here, thetas, MetaOptimizer(thetas, settings), chunk)
+    settings = session.job.settings
+    seeds = len(session.job.seeds)
+    chunk = session.chunk(settings.train_queries, settings.meta_batch_size, seeds=seeds)
+    return MetaIteration(session, thetas, MetaOptimizer(thetas, settings), chunk)
 
 
 def repeated(theta: Parameters, seeds: int) -> Parameters:
@@ -61,7 +61,7 @@ def repeated(theta: Parameters, seeds: int) -> Parameters:
     return {name: torch.stack([value] * seeds) for name, value in theta.items()}
 
 
-def deviation(here: Session, reference: Session, theta: Parameters) -> float:
+def deviation(session: Session, reference: Session, theta: Parameters) -> float:
     """Return how far some iterations move θ from where the plain loop's meta-gradients move it.
 
     Args:
@@ -72,8 +72,8 @@ def deviation(here: Session, reference: Session, theta: Parameters) -> float:
     Returns:
         The norm of the difference over that of the loop's way, the largest of all seeds.
     """
-    thetas = repeated(theta, len(here.job.seeds))
-    iterate = iterations(here, thetas)
+    thetas = repeated(theta, len(session.job.seeds))
+    iterate = iterations(session, thetas)
     for _ in range(COMPARED):
         iterate()
     start = {name: value.cpu() for name, value in theta.items()}
@@ -86,18 +86,18 @@ def deviation(here: Session, reference: Session, theta: Parameters) -> float:
             way({name: value[index].cpu() for name, value in thetas.items()}),
             way(_by_the_loop(replace(reference, job=job), start)),
         )
-        for index, job in enumerate(here.job.each())
+        for index, job in enumerate(session.job.each())
     )
 
 
-def _by_the_loop(here: Session, start: Parameters) -> Parameters:
+def _by_the_loop(session: Session, start: Parameters) -> Parameters:
     """Return where the plain loop moves θ of one seed, whose job is that of ``here``."""
-    here = replace(here, job=here.job.model_copy(update={"together": []}))
-    job, settings = here.job, here.job.settings
+    session = replace(session, job=session.job.model_copy(update={"seed_group": []}))
+    job, settings = session.job, session.job.settings
     expected = {name: value.clone() for name, value in start.items()}
     optimizer = MetaOptimizer(expected, settings)
     for number in range(COMPARED):
-        batch = sampled(here, number)
+        batch = sampled(session, number)
         second, scale = job.gradient.second_derivatives, meta_loss_scale(settings)
         optimizer.step(
             plain.meta_gradient(job.network, settings, expected, batch, second=second, scale=scale)
@@ -105,11 +105,15 @@ def _by_the_loop(here: Session, start: Parameters) -> Parameters:
     return expected
 
 
-def sampled(here: Session, number: int) -> Batch:
+def sampled(session: Session, number: int) -> Batch:
     """Return the meta-batch of an iteration, counted from 0."""
-    settings = here.job.settings
-    space = here.space("train", settings.train_queries)
+    settings = session.job.settings
+    space = session.space("train", settings.train_queries)
     numbers, passes = training_batch(
-        torch.tensor(number, device=here.device), settings.meta_batch_size, settings.training_tasks
+        torch.tensor(number, device=session.device),
+        settings.meta_batch_size,
+        settings.training_tasks,
     )
-    return gather(here.images, space.tasks(numbers, passes), shots=settings.shots, dtype=here.dtype)
+    return gather(
+        session.images, space.tasks(numbers, passes), shots=settings.shots, dtype=session.dtype
+    )

@@ -93,8 +93,10 @@ def least_multiples(rows: pd.DataFrame) -> Iterator[str]:
     chosen = rows[rows["allocator"] == rows["contender"].map(usual)].dropna(subset=["seconds"])
     ours = chosen[chosen["contender"] == "ours"].set_index(["experiment", "work"])
     for work, name in WORKS.items():
-        here = chosen[chosen["work"] == work]
-        others = here[here["contender"].isin(PEERS if work != "evaluation" else ["plain loop"])]
+        of_work = chosen[chosen["work"] == work]
+        others = of_work[
+            of_work["contender"].isin(PEERS if work != "evaluation" else ["plain loop"])
+        ]
         found = [
             (row.seconds / ours.loc[(row.experiment, work), "seconds"], row)
             for row in others.itertuples()
@@ -103,7 +105,7 @@ def least_multiples(rows: pd.DataFrame) -> Iterator[str]:
         if not found:
             continue
         multiple, row = min(found, key=lambda pair: pair[0])
-        furthest = here[here["contender"] == "ours"].nlargest(1, "times_the_floor").iloc[0]
+        furthest = of_work[of_work["contender"] == "ours"].nlargest(1, "times_the_floor").iloc[0]
         yield (
             f"- {name}: at least {multiple:.1f} times as fast as {_named(others)} "
             f"({row.contender}, {row.experiment}), at most {furthest['times_the_floor']:.1f} times "

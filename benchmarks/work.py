@@ -112,15 +112,17 @@ def memory(case: Case, tasks: int, contender: str) -> tuple[float, float] | None
 def sampling(case: Case) -> list[float]:
     """Return the seconds of sampling and gathering each of some meta-batches."""
     settings = case.job.settings
-    here = case.session("train", torch.float32)
-    space = here.space("train", settings.train_queries)
+    session = case.session("train", torch.float32)
+    space = session.space("train", settings.train_queries)
     taken = []
     for iteration in range(SAMPLED + 1):
         before = time.perf_counter()
         numbers, passes = training_batch(
             torch.tensor(iteration), settings.meta_batch_size, settings.training_tasks
         )
-        gather(here.images, space.tasks(numbers, passes), shots=settings.shots, dtype=torch.float32)
+        gather(
+            session.images, space.tasks(numbers, passes), shots=settings.shots, dtype=torch.float32
+        )
         taken.append(time.perf_counter() - before)
     return taken[1:]  # the first warms up
 

@@ -1,4 +1,4 @@
-"""A project under git and DVC, with a tiny paper on drawn images, and clones of it."""
+"""A project under git and DVC, with a tiny paper on synthetic images, and clones of it."""
 
 import os
 import re
@@ -17,7 +17,9 @@ from maml.configuration import overlays
 TINY = {
     "select": {"experiments": ["omniglot-5way-1shot"], "methods": ["maml"], "seeds": [0]},
     "runtime": {"device": "cpu"},
-    "datasets": {"omniglot": {"source": "drawn", "classes": {"train": 24, "val": 20, "test": 20}}},
+    "datasets": {
+        "omniglot": {"source": "synthetic", "classes": {"train": 24, "val": 20, "test": 20}}
+    },
     "networks": {"omniglot-conv": {"widths": [8, 8, 8, 8]}},
     "overrides": {
         "meta_batch_size": 2,

@@ -97,8 +97,8 @@ def random_batch():
 
 
 @pytest.fixture(scope="session")
-def drawn() -> Callable[[str, str, int], config.Job]:
-    """Make a tiny job on drawn images: (experiment, method, seed) → Job."""
+def tiny_job() -> Callable[[str, str, int], config.Job]:
+    """Make a tiny job on synthetic images: (experiment, method, seed) → Job."""
     preset = config.read([ROOT / "config.yaml", ROOT / "workflow" / "presets" / "smoke.yaml"])
 
     def make(experiment: str, method: str, seed: int) -> config.Job:
@@ -112,10 +112,10 @@ def drawn() -> Callable[[str, str, int], config.Job]:
 
 
 @pytest.fixture(scope="session")
-def glyphs(drawn, tmp_path_factory):
-    """A prepared data set of drawn glyphs, that of the tiny job."""
-    folder = tmp_path_factory.mktemp("drawn")
-    dataset = drawn("omniglot-5way-1shot", "maml", 0).dataset
+def glyphs(tiny_job, tmp_path_factory):
+    """A prepared data set of synthetic glyphs, that of the tiny job."""
+    folder = tmp_path_factory.mktemp("synthetic")
+    dataset = tiny_job("omniglot-5way-1shot", "maml", 0).dataset
     download(dataset, folder / "raw", None)
     prepare("omniglot", dataset, folder / "raw", folder / "data")
     return folder / "data"

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 SMALL = {
     "omniglot": Dataset(
         format="omniglot",
-        source="drawn",
+        source="synthetic",
         classes=Classes(train=6, val=3, test=4),
         images_per_class=20,
         image_size=28,
@@ -30,7 +30,7 @@ SMALL = {
     ),
     "miniimagenet": Dataset(
         format="miniimagenet",
-        source="drawn",
+        source="synthetic",
         classes=Classes(train=3, val=2, test=2),
         images_per_class=4,
         image_size=84,

@@ -16,7 +16,7 @@ from maml.workflow import versioning
     ("source", "pushed"),
     [
         ("official", {"miniimagenet-official": False, "omniglot-official": True}),
-        ("drawn", {"miniimagenet-drawn": True, "omniglot-official": True}),
+        ("synthetic", {"miniimagenet-synthetic": True, "omniglot-official": True}),
     ],
 )
 def test_only_what_may_be_passed_on_is_pushed(source, pushed, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from benchmarks.case import ROOT
 from benchmarks.precision import accuracy, evaluation, gradients, page
 from benchmarks.precision.states import ITERATIONS, states
 from maml.compute.allocator import keep_freed_memory
-from maml.compute.session import session
+from maml.compute.session import open_session
 from maml.configuration import config as configuration
 from maml.files import paths, provenance
 from maml.files.atomic import atomic_file, atomic_folder
@@ -95,12 +95,12 @@ def _of_experiment(name: str, data: Path) -> Iterator[tuple[str, dict[str, Any]]
     runtime = config.runtime.model_copy(update={"device": "cpu"})
     config = config.model_copy(update={"runtime": runtime})
     job, methods = config.job(name, "maml", 0), {key: config.methods[key] for key in METHODS}
-    with session(job, data / job.data) as here:
-        for state in states(here, ITERATIONS[name]):
+    with open_session(job, data / job.data) as session:
+        for state in states(session, ITERATIONS[name]):
             numbers = range(state.iteration, state.iteration + META_BATCHES[name])
-            for row in gradients.compare(here, methods, state.theta, numbers):
+            for row in gradients.compare(session, methods, state.theta, numbers):
                 yield "gradients", {"weights": state.name, **row}
-        for row in evaluation.compare(here, state.theta, TEST_TASKS[name]):
+        for row in evaluation.compare(session, state.theta, TEST_TASKS[name]):
             yield "evaluation", {"weights": state.name, **row}
 
 

@@ -47,13 +47,13 @@ def train_all(work: Path, data: Path, files: tuple[Path, ...] = FILES) -> None:
     data = data.resolve()
     jobs = [(name, job) for name in TRAINED for job in configured(name, files).jobs()]
     for name, job in sorted(jobs, key=lambda pair: pair[1].seed):
-        here = work / name
-        here.mkdir(parents=True, exist_ok=True)
+        session = work / name
+        session.mkdir(parents=True, exist_ok=True)
         folder = paths.run_folder(job.run, job.experiment, job.method, job.seed)
-        if (here / folder / "evaluation.csv").exists():
+        if (session / folder / "evaluation.csv").exists():
             continue
         print(f"{name}: {job.experiment} {job.method}, seed {job.seed}", flush=True)
-        with contextlib.chdir(here), rounded(name):
+        with contextlib.chdir(session), rounded(name):
             train(job, data / job.data, folder)
             evaluate(job, data / job.data, folder)
 

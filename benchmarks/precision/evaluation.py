@@ -12,7 +12,7 @@ from maml.results.statistics import tasks_half_width
 from maml.training.measure import measure_all
 
 
-def compare(here: Session, theta: Parameters, tasks: int) -> Iterator[dict[str, Any]]:
+def compare(session: Session, theta: Parameters, tasks: int) -> Iterator[dict[str, Any]]:
     """Yield a row a precision: accuracy and difference from float32's, in percent.
 
     ``of_tasks`` is the half-width of the difference's 95 % interval over tasks.
@@ -20,7 +20,7 @@ def compare(here: Session, theta: Parameters, tasks: int) -> Iterator[dict[str, 
     base = None
     for name in (BASE, *EMULATED):
         with rounded(name):
-            accuracy = _accuracies(here, theta, tasks)
+            accuracy = _accuracies(session, theta, tasks)
         base = accuracy if base is None else base
         yield {
             "precision": name,
@@ -31,16 +31,16 @@ def compare(here: Session, theta: Parameters, tasks: int) -> Iterator[dict[str, 
         }
 
 
-def _accuracies(here: Session, theta: Parameters, tasks: int) -> np.ndarray:
+def _accuracies(session: Session, theta: Parameters, tasks: int) -> np.ndarray:
     """Return each test task's accuracy as Table 1 reports it."""
-    settings = here.job.settings
+    settings = session.job.settings
     measured = measure_all(
-        here.job.network,
+        session.job.network,
         theta,
-        here.images,
-        here.space("test", settings.reported_queries),
+        session.images,
+        session.space("test", settings.reported_queries),
         tasks=tasks,
-        chunk=here.chunk(settings.reported_queries, tasks),
+        chunk=session.chunk(settings.reported_queries, tasks),
         ways=settings.ways,
         shots=settings.shots,
         steps=settings.reported_step,

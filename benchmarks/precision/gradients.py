@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 def compare(
-    here: Session, methods: Mapping[str, Method], theta: Parameters, numbers: range
+    session: Session, methods: Mapping[str, Method], theta: Parameters, numbers: range
 ) -> Iterator[Row]:
     """Yield a row a method, meta-batch and precision.
 
@@ -32,26 +32,26 @@ def compare(
         theta: θ, in float32.
         numbers: the meta-batches, as the training counts iterations.
     """
-    wide = replace(here, dtype=torch.float64)
+    wide = replace(session, dtype=torch.float64)
     for name, method in methods.items():
         exact = [_gradient(wide, method, _cast(theta, torch.float64), number) for number in numbers]
         for place, number in enumerate(numbers):
             found = {ANOTHER: exact[place - 1]}
             for precision in MEASURED:
                 with rounded(precision):
-                    found[precision] = _gradient(here, method, theta, number)
+                    found[precision] = _gradient(session, method, theta, number)
             for precision, gradient in found.items():
                 yield {
                     "method": name,
                     "precision": precision,
                     "meta_batch": number,
-                    **_deviation(gradient, exact[place], here.job.settings.meta_gradient_clip),
+                    **_deviation(gradient, exact[place], session.job.settings.meta_gradient_clip),
                 }
 
 
-def _gradient(here: Session, method: Method, theta: Parameters, number: int) -> Parameters:
-    job, settings = here.job, here.job.settings
-    tasks, chunk = sampled(here, number), here.tasks_at_once(settings.train_queries)
+def _gradient(session: Session, method: Method, theta: Parameters, number: int) -> Parameters:
+    job, settings = session.job, session.job.settings
+    tasks, chunk = sampled(session, number), session.tasks_at_once(settings.train_queries)
     return meta_gradient(job.network, method, settings, theta, tasks, chunk=chunk).gradient
 
 

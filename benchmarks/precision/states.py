@@ -36,12 +36,12 @@ class State:
     theta: Parameters
 
 
-def states(here: Session, iterations: tuple[int, ...]) -> Iterator[State]:
+def states(session: Session, iterations: tuple[int, ...]) -> Iterator[State]:
     """Train ``here``'s job and yield its weights after these iterations, then the authors'."""
-    job = here.job
+    job = session.job
     theta = initialise(job.network, image_shape(job), job.settings.ways, job.seed)
     thetas = {name: value[None] for name, value in theta.items()}  # of one seed: the same memory
-    iterate, done = meta_iterations(here, thetas), 0
+    iterate, done = meta_iterations(session, thetas), 0
     for after in iterations:
         for _ in range(done, after):
             iterate()

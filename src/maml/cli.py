@@ -106,7 +106,7 @@ def train(
     if len(numbers) != len(outs):
         raise UserError(f"there are {len(numbers)} seeds and {len(outs)} folders for them")
     settings = configuration.read(config)
-    train(settings.job(experiment, method, numbers[0], together=numbers), data, *outs)
+    train(settings.job(experiment, method, numbers[0], seed_group=numbers), data, *outs)
 
 
 @app.command()

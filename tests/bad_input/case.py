@@ -75,30 +75,30 @@ class Place:
 
     Attributes:
         server: passes for the publishers' servers, and has no file yet.
-        drawn: format → a folder with the published files' names and drawn content.
+        published: format → a folder with the published files' names and synthetic content.
         patch: pytest's monkeypatch.
         paper: the configuration that ships with the project.
-        job: experiment → a tiny training of it on drawn data.
-        prepared: experiment → the folder with its drawn data, prepared.
+        job: experiment → a tiny training of it on synthetic data.
+        prepared: experiment → the folder with its synthetic data, prepared.
     """
 
     def __init__(
         self,
         server: Server,
-        drawn: dict[str, Path],
+        published: dict[str, Path],
         patch: pytest.MonkeyPatch,
         *,
         paper: Config,
         job: Callable[[str], Job],
         prepared: Callable[[str], Path],
     ) -> None:
-        self.server, self.drawn, self.patch = server, drawn, patch
+        self.server, self.published, self.patch = server, published, patch
         self.paper, self.job, self.prepared = paper, job, prepared
 
     def raw(self, format: str) -> Path:
         """Make a raw folder as a download leaves it."""
         folder = Path("data/raw") / format
-        shutil.copytree(self.drawn[format], folder)
+        shutil.copytree(self.published[format], folder)
         return record(folder)
 
     def download(self, format: str, mirror: str | None = None) -> Meet:

@@ -177,7 +177,7 @@ MISTAKES = [
     (
         "datasets/miniimagenet/source",
         "bundled",
-        "datasets.miniimagenet.source: only Omniglot is bundled; say 'official' or 'drawn'",
+        "datasets.miniimagenet.source: only Omniglot is bundled; say 'official' or 'synthetic'",
     ),
     (
         "networks/mlp/downsampling",

@@ -34,7 +34,7 @@ def publish(place: Place, format: str) -> None:
     """Put the published files on the server, and let their checksums be the published ones."""
     files = []
     for remote in download.FILES[format]:
-        path = place.drawn[format] / remote.name
+        path = place.published[format] / remote.name
         place.server.files[f"/{remote.name}"] = path.read_bytes()
         checksum = f"sha256:{file_digest(path)}"
         url = f"{place.server.url}/{remote.name}"

@@ -35,26 +35,26 @@ class Call:
         return self.call
 
 
-def drawn(place: Place, **changes: object) -> Meet:
+def published(place: Place, **changes: object) -> Meet:
     """Prepare drawn pickles, whose classes are not the official ones."""
-    return place.prepare("miniimagenet", source="drawn", **changes)
+    return place.prepare("miniimagenet", source="synthetic", **changes)
 
 
 def written(place: Place, content: bytes) -> Meet:
     """Replace the pickle of the training classes."""
     place.raw("miniimagenet")
     TRAIN.write_bytes(content)
-    return drawn(place)
+    return published(place)
 
 
 def damage(place: Place, change) -> Meet:
     """Change the bytes of a pickle."""
-    return written(place, change((place.drawn["miniimagenet"] / TRAIN.name).read_bytes()))
+    return written(place, change((place.published["miniimagenet"] / TRAIN.name).read_bytes()))
 
 
 def changed(place: Place, change) -> Meet:
     """Change the images and the rows of the classes: (images, rows) → the new pair."""
-    content = pickle.loads((place.drawn["miniimagenet"] / TRAIN.name).read_bytes())
+    content = pickle.loads((place.published["miniimagenet"] / TRAIN.name).read_bytes())
     images, rows = change(content["image_data"], content["class_dict"])
     new = {"image_data": images, "class_dict": rows}
     return written(place, pickle.dumps(new, protocol=2))
@@ -232,4 +232,4 @@ def in_two_splits(place: Place) -> Meet:
     rows = content["class_dict"]
     content["class_dict"] = {"n90000001": rows.popitem()[1], **rows}
     path.write_bytes(pickle.dumps(content, 2))
-    return drawn(place)
+    return published(place)

@@ -24,23 +24,23 @@ CASES = [
 
 
 @pytest.fixture(scope="session")
-def drawn_files(tmp_path_factory):
-    """The published files of both data sets, drawn."""
+def published_files(tmp_path_factory):
+    """The published files of both data sets, with synthetic content."""
     folders = {}
     for format, dataset in DATASETS.items():
         folders[format] = tmp_path_factory.mktemp(format)
-        drawings.draw(dataset, folders[format])
+        drawings.make(dataset, folders[format])
     return folders
 
 
 @pytest.fixture(scope="session")
-def prepared(drawn, tmp_path_factory):
-    """Make an experiment's data set, drawn and prepared, once."""
+def prepared(tiny_job, tmp_path_factory):
+    """Make an experiment's synthetic data set, prepared, once."""
     folders = {}
 
     def make(experiment: str) -> Path:
         if experiment not in folders:
-            job = drawn(experiment, "maml", 0)
+            job = tiny_job(experiment, "maml", 0)
             folder = tmp_path_factory.mktemp(job.settings.dataset)
             download(job.dataset, folder / "raw", None)
             prepare(job.settings.dataset, job.dataset, folder / "raw", folder / "data")
@@ -51,14 +51,14 @@ def prepared(drawn, tmp_path_factory):
 
 
 @pytest.fixture
-def place(server, drawn_files, prepared, drawn, paper, monkeypatch, tmp_path):
+def place(server, published_files, prepared, tiny_job, paper, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     return Place(
         server,
-        drawn_files,
+        published_files,
         monkeypatch,
         paper=paper,
-        job=lambda experiment: drawn(experiment, "maml", 0),
+        job=lambda experiment: tiny_job(experiment, "maml", 0),
         prepared=prepared,
     )
 

@@ -37,7 +37,7 @@ def tiny(work="maml", experiment="omniglot-5way-1shot"):
 
 
 @pytest.fixture
-def here():
+def session():
     """Both processes, which are this one."""
     work.prepared.cache_clear()
     return dict.fromkeys(measuring.ALLOCATORS, lambda function, *arguments: function(*arguments))
@@ -65,22 +65,22 @@ def test_the_contenders_agree(experiment, of_work):
     assert max(deviations.values()) < measuring.BOUND
 
 
-def test_a_wrong_gradient_is_named_and_not_timed(here, monkeypatch):
+def test_a_wrong_gradient_is_named_and_not_timed(session, monkeypatch):
     monkeypatch.setattr(gradients, "meta_gradient", slightly_wrong(gradients.meta_gradient))
-    check_that_ours_differs(measuring.measure(tiny(), here, LIMIT, seconds=0))
+    check_that_ours_differs(measuring.measure(tiny(), session, LIMIT, seconds=0))
 
 
-def test_a_wrong_accuracy_is_named_and_not_timed(here, monkeypatch):
+def test_a_wrong_accuracy_is_named_and_not_timed(session, monkeypatch):
     original = evaluation.measure_all
 
-    def wrong(*arguments, **named):
+    def divergence(*arguments, **named):
         for measured in original(*arguments, **named):
             measured.accuracy[0, 0, -1] += 0.2
             yield measured
 
-    monkeypatch.setattr(evaluation, "measure_all", wrong)
+    monkeypatch.setattr(evaluation, "measure_all", divergence)
     case = replace(tiny(EVALUATION), changes=(("test_steps", 1), ("test_tasks", 2)))
-    check_that_ours_differs(measuring.measure(case, here, LIMIT, seconds=0))
+    check_that_ours_differs(measuring.measure(case, session, LIMIT, seconds=0))
 
 
 def check_that_ours_differs(rows):
@@ -110,7 +110,7 @@ def test_a_slow_contender_is_timed_less_often():
     assert {len(taken) for taken in times.values()} == {measuring.LEAST_SLOW_ROUNDS}
 
 
-def test_a_dear_meta_batch_is_timed_in_part_and_given_in_proportion(here, monkeypatch):
+def test_a_dear_meta_batch_is_timed_in_part_and_given_in_proportion(session, monkeypatch):
     case = Case("omniglot-20way-5shot", "maml")
     ask, _ = scripted(lambda contender, tasks: 1.5 * tasks)
     assert measuring._share(case, ask) == 4  # of 16, in 6 seconds

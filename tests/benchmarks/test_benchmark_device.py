@@ -36,7 +36,7 @@ def in_process(function, *arguments):
 
 
 @pytest.fixture
-def here():
+def session():
     """Every process, which is this one."""
     work.prepared.cache_clear()
     return dict.fromkeys(NAMES, in_process)
@@ -176,9 +176,9 @@ def test_limits_are_measured(device):
 
 
 @pytest.mark.parametrize("method", device_run.METHODS)
-def test_every_contender_is_compared_and_timed(here, device, method):
+def test_every_contender_is_compared_and_timed(session, device, method):
     case = tiny(torch.device(device), method)
-    processes = nullcontext(here) if device == "cpu" else arithmetic.processes(case.device)
+    processes = nullcontext(session) if device == "cpu" else arithmetic.processes(case.device)
     with processes as ask:
         rows = of_device.measure(case, ask, (1e9, "a product"), seconds=0)
     table = pd.DataFrame(rows).set_index(["contender", "arithmetic"])
@@ -199,17 +199,17 @@ def test_every_contender_is_compared_and_timed(here, device, method):
         ("training_batch", lambda done, *sizes: training_batch(0 * done, *sizes)),  # the same again
     ],
 )
-def test_a_wrong_iteration_is_named_and_not_timed(here, monkeypatch, attribute, wrong):
-    monkeypatch.setattr(training, attribute, wrong)
-    rows = of_device.measure(tiny(), here, (1e9, "a product"), seconds=0)
+def test_a_wrong_iteration_is_named_and_not_timed(session, monkeypatch, attribute, divergence):
+    monkeypatch.setattr(training, attribute, divergence)
+    rows = of_device.measure(tiny(), session, (1e9, "a product"), seconds=0)
     rows = pd.DataFrame(rows).set_index("contender")
     for name in ("ours, whole iteration", "ours, three seeds"):
         assert set(rows.loc[name, "rounds"]) == {0}
     assert rows.loc["ours", "rounds"].min() >= measuring.LEAST_ROUNDS
 
 
-def test_usage_is_that_of_each_contender_as_its_users_run_it(here, monkeypatch):
-    monkeypatch.setattr(arithmetic, "processes", lambda device: nullcontext(here))
+def test_usage_is_that_of_each_contender_as_its_users_run_it(session, monkeypatch):
+    monkeypatch.setattr(arithmetic, "processes", lambda device: nullcontext(session))
     monkeypatch.setattr(limits, "measured", lambda case: ((1e9, "a product"), 2e12))
     monkeypatch.setattr(usage, "measured", lambda case, contender: {"kernels": len(contender)})
     rows = pd.DataFrame(of_device.experiment([tiny()], name=MADE_UP, seconds=0))

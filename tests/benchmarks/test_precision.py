@@ -158,10 +158,10 @@ def test_a_product_that_is_not_known_is_an_error(monkeypatch):
 
 @pytest.mark.parametrize("experiment", ["omniglot-5way-1shot", "miniimagenet-5way-1shot"])
 def test_a_gradient_is_further_from_float64s_the_fewer_bits_it_has(experiment):
-    here = Case(experiment, "maml", files=SMOKE).session("train", torch.float32)
-    (initial,) = list(states.states(here, (0,)))[:1]
-    method = here.job.gradient
-    rows = pd.DataFrame(gradients.compare(here, {"maml": method}, initial.theta, range(2)))
+    session = Case(experiment, "maml", files=SMOKE).session("train", torch.float32)
+    (initial,) = list(states.states(session, (0,)))[:1]
+    method = session.job.gradient
+    rows = pd.DataFrame(gradients.compare(session, {"maml": method}, initial.theta, range(2)))
     assert len(rows) == 2 * (len(gradients.MEASURED) + 1)
     of = rows.groupby("precision")[["deviation", "cosine"]].median()
     order = ["float32", "tf32", "bf16"]
@@ -171,8 +171,8 @@ def test_a_gradient_is_further_from_float64s_the_fewer_bits_it_has(experiment):
 
 
 def test_every_product_of_a_meta_gradient_is_rounded():
-    here = Case("miniimagenet-5way-1shot", "maml", files=SMOKE).session("train", torch.float32)
-    (initial,) = list(states.states(here, (0,)))[:1]
+    session = Case("miniimagenet-5way-1shot", "maml", files=SMOKE).session("train", torch.float32)
+    (initial,) = list(states.states(session, (0,)))[:1]
     rounded = []
 
     def count(x):
@@ -180,7 +180,7 @@ def test_every_product_of_a_meta_gradient_is_rounded():
         return x
 
     def gradient():
-        return gradients._gradient(here, here.job.gradient, initial.theta, 0)
+        return gradients._gradient(session, session.job.gradient, initial.theta, 0)
 
     exact = gradient()
     with Rounded(count):
@@ -195,9 +195,9 @@ def test_every_product_of_a_meta_gradient_is_rounded():
 
 
 def test_training_goes_on_from_the_weights_of_before():
-    here = Case("omniglot-5way-1shot", "maml", files=SMOKE).session("train", torch.float32)
-    initial, *_ = ({k: v.clone() for k, v in s.theta.items()} for s in states.states(here, (0,)))
-    after = list(states.states(here, (0, 2)))
+    session = Case("omniglot-5way-1shot", "maml", files=SMOKE).session("train", torch.float32)
+    initial, *_ = ({k: v.clone() for k, v in s.theta.items()} for s in states.states(session, (0,)))
+    after = list(states.states(session, (0, 2)))
     assert [(state.name, state.iteration) for state in after] == [
         ("initial", 0),
         ("after 2 iterations", 2),
@@ -206,9 +206,9 @@ def test_training_goes_on_from_the_weights_of_before():
 
 
 def test_the_same_weights_are_evaluated_on_the_same_tasks():
-    here = Case("omniglot-5way-1shot", "maml", files=SMOKE).session("test", torch.float32)
-    theta = initialise(here.job.network, (1, 28, 28), here.job.settings.ways, 0)
-    rows = pd.DataFrame(evaluation.compare(here, theta, 6)).set_index("precision")
+    session = Case("omniglot-5way-1shot", "maml", files=SMOKE).session("test", torch.float32)
+    theta = initialise(session.job.network, (1, 28, 28), session.job.settings.ways, 0)
+    rows = pd.DataFrame(evaluation.compare(session, theta, 6)).set_index("precision")
     assert rows.index.tolist() == ["float32", *rounding.EMULATED]
     assert rows.loc["float32", "difference"] == rows.loc["float32", "of_tasks"] == 0
     np.testing.assert_allclose(

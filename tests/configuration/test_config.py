@@ -235,7 +235,7 @@ def test_seeds_are_trained_together_in_the_order_of_their_selection():
     assert [job.seed for job in second.each()] == [5, 0]
     assert third.training_settings()["seeds_at_once"] == 1
     assert config.job(ONE_SHOT, "maml", 9).seeds == [9]  # of no group
-    assert config.job(ONE_SHOT, "maml", 0, together=[0]).seeds == [0]
+    assert config.job(ONE_SHOT, "maml", 0, seed_group=[0]).seeds == [0]
 
 
 def test_seeds_retrain():

@@ -4,7 +4,7 @@ import pytest
 from helpers import SMALL, record
 
 from maml.configuration.schema import Dataset
-from maml.data import synthetic as drawn
+from maml.data import synthetic
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def downloaded(tmp_path):
     def make(dataset: Dataset, name: str = "raw") -> Path:
         raw = tmp_path / name
         raw.mkdir()
-        drawn.draw(dataset, raw)
+        synthetic.make(dataset, raw)
         return record(raw)
 
     return make

@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from maml.data import download as module
-from maml.data import fetch
-from maml.data import synthetic as drawn
+from maml.data import fetch, synthetic
 from maml.data.download import download
 from maml.data.fetch import Remote
 from maml.data.miniimagenet import PICKLES
@@ -28,7 +27,7 @@ def published(server, monkeypatch, omniglot, miniimagenet, tmp_path):
     for dataset in (omniglot, miniimagenet):
         folder = tmp_path / "published" / dataset.format
         folder.mkdir(parents=True)
-        drawn.draw(dataset, folder)
+        synthetic.make(dataset, folder)
         files = []
         for name in ARCHIVES if dataset is omniglot else PICKLES.values():
             path = folder / name
@@ -60,7 +59,7 @@ def recorded(out):
 def test_what_is_drawn_can_be_prepared(name, request, out, tmp_path):
     dataset = request.getfixturevalue(name)
     download(dataset, out, "http://not.asked.example")
-    assert recorded(out) == "drawn by this project from seed 0"
+    assert recorded(out) == "made by this project from seed 0"
     prepare(name, dataset, out, tmp_path / "out")
     assert names(out.parent) == ["set"]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maml.data import synthetic as drawn
+from maml.data import synthetic
 from maml.data.prepare import prepare
 from maml.data.store import load
 
@@ -13,7 +13,7 @@ def test_the_same_seed_draws_the_same_and_another_does_not(name, request, tmp_pa
     for number, seed in enumerate((0, 0, 1)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        drawn.draw(dataset.model_copy(update={"split_seed": seed}), folder)
+        synthetic.make(dataset.model_copy(update={"split_seed": seed}), folder)
         contents.append(b"".join(path.read_bytes() for path in sorted(folder.iterdir())))
     assert contents[0] == contents[1]
     assert contents[0] != contents[2]

@@ -104,7 +104,7 @@ def test_prepared_data(folder, data):
     images = np.zeros((3, 2, 8, 8, 3), np.uint8)
     about = {
         "name": "miniimagenet",
-        "source": "drawn",
+        "source": "synthetic",
         "digest": "0",
         "classes": [{"name": s, "split": s} for s in store.SPLITS],
     }
@@ -121,7 +121,7 @@ def test_prepared_data(folder, data):
 def test_records_of_a_download(folder, data):
     raw = folder / "raw"
     raw.mkdir(exist_ok=True)
-    about = {"source": "drawn", "files": {"a.zip": {"size": 1, "sha256": "0" * 64}}}
+    about = {"source": "synthetic", "files": {"a.zip": {"size": 1, "sha256": "0" * 64}}}
     text = data.draw(changed(about).map(json.dumps) | st.text())
     (raw / "source.json").write_text(text, encoding="utf-8", errors="surrogatepass")
     answered(lambda: prepare("miniimagenet", DATASET, raw, folder / "out"))

@@ -22,7 +22,7 @@ from maml.networks.network import initialise
 from maml.results import runs as results
 from maml.training import published, train, weights
 from maml.training.checkpoint import Checkpoint
-from maml.training.together import Together
+from maml.training.seed_group import SeedGroup
 
 FILE = ROOT / "config.yaml"
 ONE_SHOT = "omniglot-5way-1shot"
@@ -37,8 +37,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def job(drawn):
-    return drawn(ONE_SHOT, "maml", 0)
+def job(tiny_job):
+    return tiny_job(ONE_SHOT, "maml", 0)
 
 
 @searched
@@ -86,7 +86,7 @@ def checkpoint(job, folder):
         patch.chdir(folder)
         made = Checkpoint(job, {"code": "c0ffee"})
         made.path = made.path.absolute()
-        made.save(3, Together(without_data(job)).saved())
+        made.save(3, SeedGroup(without_data(job)).saved())
     return made, made.path.read_bytes()
 
 
@@ -120,7 +120,7 @@ class Silent:
 def test_what_a_checkpoint_holds(job, checkpoint, data):
     """One thing is other than it was saved, by someone who knows the format."""
     checkpoint, whole = checkpoint
-    saved = Together(without_data(job)).saved()
+    saved = SeedGroup(without_data(job)).saved()
     [of_seed] = saved["seeds"]
     changed = data.draw(st.sampled_from([saved, of_seed]))
     key = data.draw(st.sampled_from(sorted(changed)))
@@ -128,8 +128,8 @@ def test_what_a_checkpoint_holds(job, checkpoint, data):
     changed[key] = data.draw(JSON | tensors)
     head = json.loads(whole.partition(b"\n")[0])
     checkpoint.path.write_bytes(with_state(head, saved))
-    together = Together(without_data(job))
-    answered(lambda: train._resume(without_data(job), together, checkpoint, Silent()))
+    seed_group = SeedGroup(without_data(job))
+    answered(lambda: train._resume(without_data(job), seed_group, checkpoint, Silent()))
 
 
 @pytest.fixture(scope="module")

@@ -201,13 +201,16 @@ def test_ours_stand_beside_the_papers(drawn):
 
 
 def test_a_shortened_protocol_and_drawn_images_are_marked_in_the_figure(drawn):
-    shortened = {"overrides": {"iterations": 200}, "datasets": {"omniglot": {"source": "drawn"}}}
+    shortened = {
+        "overrides": {"iterations": 200},
+        "datasets": {"omniglot": {"source": "synthetic"}},
+    }
     for draw in FIGURES.values():
         _, _, figure = drawn(draw, shortened, {"run": "brief"}, select([OMNIGLOT], PAIR, [0]))
         words = texts(figure)
-        assert "run: brief · shortened protocol · drawn images" in words
+        assert "run: brief · shortened protocol · synthetic images" in words
         assert "Shortened protocol: iterations 200 in place of 400." in words
-        assert "Omniglot (drawn images)" in words
+        assert "Omniglot (synthetic images)" in words
     _, _, figure = drawn(comparisons.paper_comparison, shortened, select([OMNIGLOT], PAIR, [0]))
     (label,) = panels(figure)[0].get_yticklabels()
     assert label.get_text() == "5-way 1-shot\nshortened protocol"
@@ -293,7 +296,7 @@ def test_no_words_overlap_or_leave_the_page(drawn, draw, count):
     methods = [*PAIR, "maml-cut-pooling"]
     long = {
         "overrides": {"iterations": 200, "meta_batch_size": 2, "test_tasks": 5},
-        "datasets": {"omniglot": {"source": "drawn"}, "miniimagenet": {"source": "drawn"}},
+        "datasets": {"omniglot": {"source": "synthetic"}, "miniimagenet": {"source": "synthetic"}},
         "experiments": {long_name: another()},
     }
     _, _, figure = drawn(draw, long, select(names, methods, [0, 1]))

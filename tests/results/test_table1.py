@@ -156,9 +156,9 @@ def test_a_shortened_protocol_says_so_in_its_row_and_what_below(tables):
 
 
 def test_drawn_images_are_called_so(tables):
-    drawn = {"datasets": {"omniglot": {"source": "drawn"}}}
+    drawn = {"datasets": {"omniglot": {"source": "synthetic"}}}
     page = tables(made_up(drawn, select([ONE_SHOT, MINI], ["maml"], [0, 1])))("table1.md")
-    assert ("MAML", "ours, drawn images") in cells(page, "Omniglot")
+    assert ("MAML", "ours, synthetic images") in cells(page, "Omniglot")
     assert ("MAML", "ours") in cells(page, "mini-ImageNet")
     assert any(
         note.startswith("Drawn images: ") and note.endswith(f": {ONE_SHOT}.")

@@ -127,7 +127,7 @@ def test_the_long_table_has_each_cell_of_ours_and_of_the_papers_once(tables):
     first = ours[0]
     assert (first["seeds"], first["diverged"], first["tasks"]) == ("0 1", "", "10")
     assert (first["checkpoint"], first["queries"], first["step"]) == ("best", "1", "3")
-    assert (first["shortened"], first["drawn"], first["remarks"]) == ("False", "False", "")
+    assert (first["shortened"], first["synthetic"], first["remarks"]) == ("False", "False", "")
 
 
 def test_what_is_undefined_is_null_in_the_tree(tables):

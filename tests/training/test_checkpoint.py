@@ -12,9 +12,9 @@ INPUTS = {"settings": {"seed": 0, "inner_step_size": 0.4}, "code": "c0ffee", "de
 
 
 @pytest.fixture
-def job(drawn, tmp_path, monkeypatch):
+def job(tiny_job, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return drawn("omniglot-5way-1shot", "maml", 0)
+    return tiny_job("omniglot-5way-1shot", "maml", 0)
 
 
 @pytest.fixture

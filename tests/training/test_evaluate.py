@@ -18,10 +18,10 @@ from maml.training.weights import load
 
 
 @pytest.fixture(scope="module", params=["omniglot-5way-1shot", "miniimagenet-5way-1shot"])
-def made(request, drawn, tmp_path_factory):
+def made(request, tiny_job, tmp_path_factory):
     """A job that was trained and evaluated, in a folder with data and out."""
     folder = tmp_path_factory.mktemp("evaluated")
-    job = drawn(request.param, "fomaml", 0)
+    job = tiny_job(request.param, "fomaml", 0)
     # In float32 ten inner steps amplify rounding beyond what a mistake would change.
     runtime = job.runtime.model_copy(update={"precision": "float64"})
     job = job.model_copy(update={"runtime": runtime})

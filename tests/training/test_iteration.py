@@ -20,20 +20,20 @@ from maml.tasks.episodes import gather, training_batch
 from maml.tasks.philox import TorchPhilox
 from maml.training import iteration
 from maml.training.iteration import MetaIteration
-from maml.training.together import Together
+from maml.training.seed_group import SeedGroup
 
 TASKS = 4
 
 
 @pytest.fixture(params=["omniglot-5way-1shot", "miniimagenet-5way-1shot"])
-def job(request, drawn):
+def job(request, tiny_job):
     """A tiny training of meta-batches of four tasks; the second experiment clips and pools."""
-    job = drawn(request.param, "maml", 0)
+    job = tiny_job(request.param, "maml", 0)
     changes = {"meta_batch_size": TASKS, "training_tasks": 6}
     return job.model_copy(update={"settings": job.settings.model_copy(update=changes)})
 
 
-def session(job: Job, device: str = "cpu", **runtime) -> Session:
+def session_for(job: Job, device: str = "cpu", **runtime) -> Session:
     """Return a session on random images."""
     shape = (8, 20, job.dataset.image_size, job.dataset.image_size, job.dataset.channels)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
@@ -56,27 +56,27 @@ def session(job: Job, device: str = "cpu", **runtime) -> Session:
 class Training:
     """A state, and the iterations that change it."""
 
-    def __init__(self, here: Session) -> None:
+    def __init__(self, session: Session) -> None:
         self.said: list[str] = []
-        self.together = Together(here, self.said.append)
+        self.group = SeedGroup(session, self.said.append)
         self.iterate = MetaIteration(
-            here,
-            self.together.thetas,
-            self.together.optimizer,
-            self.together.chunks["training"],
+            session,
+            self.group.thetas,
+            self.group.optimizer,
+            self.group.chunks["training"],
         )
 
     def run(self, iterations: int) -> torch.Tensor:
         return torch.stack([self.iterate() for _ in range(iterations)]).cpu()
 
     def bits(self) -> list[torch.Tensor]:
-        return [value.cpu().clone() for value in self.together.optimizer.tensors()]
+        return [value.cpu().clone() for value in self.group.optimizer.tensors()]
 
     def counted(self, iterations: int) -> dict:
         """Return what a checkpoint would hold after so many iterations were done."""
-        for state in self.together.states:
+        for state in self.group.states:
             state.iteration = iterations
-        return self.together.saved()
+        return self.group.saved()
 
 
 def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
@@ -84,57 +84,57 @@ def same(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
 
 
 def test_is_sampling_gathering_the_meta_gradient_and_adam(job):
-    here = session(job)
-    settings, space = job.settings, here.space("train", job.settings.train_queries)
-    training, expected = Training(here), Together(here).states[0]
+    session = session_for(job)
+    settings, space = job.settings, session.space("train", job.settings.train_queries)
+    training, expected = Training(session), SeedGroup(session).states[0]
     for number in range(3):  # the second meta-batch begins the second pass over six tasks
         numbers, passes = training_batch(torch.tensor(number), TASKS, settings.training_tasks)
-        batch = gather(here.images, space.tasks(numbers, passes), shots=1, dtype=torch.float32)
-        chunk = here.tasks_at_once(settings.train_queries)
+        batch = gather(session.images, space.tasks(numbers, passes), shots=1, dtype=torch.float32)
+        chunk = session.tasks_at_once(settings.train_queries)
         result = meta_gradient(
             job.network, job.gradient, settings, expected.theta, batch, chunk=chunk
         )
         expected.optimizer.step(result.gradient)
         assert training.iterate().tolist() == [[result.loss.item(), result.accuracy.item()]]
-        [state] = training.together.states
+        [state] = training.group.states
         assert same(state.optimizer.tensors(), expected.optimizer.tensors())
 
 
 def test_several_seeds_at_once_move_as_each_alone(job, device):
-    job = job.model_copy(update={"together": [0, 4, 2]})
-    here = replace(session(job, device), dtype=torch.float64)
-    together = Training(here)
-    losses = together.run(3)
+    job = job.model_copy(update={"seed_group": [0, 4, 2]})
+    session = replace(session_for(job, device), dtype=torch.float64)
+    group = Training(session)
+    losses = group.run(3)
     for index, one in enumerate(job.each()):
-        alone = Training(replace(here, job=one.model_copy(update={"together": []})))
+        alone = Training(replace(session, job=one.model_copy(update={"seed_group": []})))
         torch.testing.assert_close(losses[:, [index]], alone.run(3))
-        [expected] = alone.together.states
-        for name, value in together.together.states[index].theta.items():
+        [expected] = alone.group.states
+        for name, value in group.group.states[index].theta.items():
             torch.testing.assert_close(value, expected.theta[name], rtol=1e-6, atol=1e-9)
 
 
 def test_choosing_tasks_as_a_gpu_does_gives_the_same_bits(job, monkeypatch):
-    one = Training(session(job))
+    one = Training(session_for(job))
     monkeypatch.setattr(episodes, "NumpyPhilox", TorchPhilox)
-    other = Training(session(job))
+    other = Training(session_for(job))
     assert torch.equal(one.run(3), other.run(3))
     assert same(one.bits(), other.bits())
 
 
 def test_goes_on_where_the_optimizer_stands(job):
-    whole, first, rest = (Training(session(job)) for _ in range(3))
+    whole, first, rest = (Training(session_for(job)) for _ in range(3))
     losses = whole.run(4)
     first.run(2)
-    rest.together.restore(first.counted(2))
+    rest.group.restore(first.counted(2))
     assert torch.equal(rest.run(2), losses[2:])
     assert same(rest.bits(), whole.bits())
 
 
 def test_what_runs_unchanged_does_not_count(job):
-    plain, warmed = Training(session(job)), Training(session(job))
-    with unchanged(warmed.together.optimizer.tensors()):
+    plain, warmed = Training(session_for(job)), Training(session_for(job))
+    with unchanged(warmed.group.optimizer.tensors()):
         warmed.run(2)
-    assert same(warmed.bits(), Training(session(job)).bits())
+    assert same(warmed.bits(), Training(session_for(job)).bits())
     assert torch.equal(plain.run(2), warmed.run(2))
     assert same(plain.bits(), warmed.bits())
 
@@ -169,7 +169,7 @@ def simulated(monkeypatch):
 
 def check_out_of_memory(job, memory):
     """Run out of memory in the third iteration; end as one who has a small chunk from there."""
-    training, small = (Training(session(job, task_chunk=32)) for _ in range(2))
+    training, small = (Training(session_for(job, task_chunk=32)) for _ in range(2))
     training.run(2)
     small.run(2)
     before = training.bits()
@@ -177,13 +177,13 @@ def check_out_of_memory(job, memory):
     with pytest.raises(UserError, match="for one task"):
         training.run(1)
     assert same(training.bits(), before)
-    training.together.chunks["training"].tasks, memory[0] = TASKS, 1
-    small.together.chunks["training"].tasks = 1
+    training.group.chunks["training"].tasks, memory[0] = TASKS, 1
+    small.group.chunks["training"].tasks = 1
     assert torch.equal(training.run(2), small.run(2))
     assert same(training.bits(), small.bits())
     assert memory[1].count(TASKS) > 0
     assert training.said[-1].endswith("for 2 tasks at once; goes on with 1")
-    assert training.together.saved()["seeds"][0]["tasks_at_once"]["training"] == 1
+    assert training.group.saved()["seeds"][0]["tasks_at_once"]["training"] == 1
 
 
 def test_out_of_memory_changes_nothing_but_the_chunk(job, memory):
@@ -193,7 +193,10 @@ def test_out_of_memory_changes_nothing_but_the_chunk(job, memory):
 @pytest.mark.usefixtures("simulated")
 def test_out_of_memory_while_a_graph_is_captured(job, memory):
     memory[0] = 2
-    training, small = Training(session(job, task_chunk=32)), Training(session(job, task_chunk=2))
+    training, small = (
+        Training(session_for(job, task_chunk=32)),
+        Training(session_for(job, task_chunk=2)),
+    )
     assert torch.equal(training.run(3), small.run(3))
     assert same(training.bits(), small.bits())
     assert len(training.said) == 1
@@ -202,11 +205,11 @@ def test_out_of_memory_while_a_graph_is_captured(job, memory):
 
 
 def test_graphs_are_for_gpus_that_are_asked_for_them(job):
-    here = replace(session(job, cuda_graphs=True), device=torch.device("cuda"))
-    assert here.uses_graphs
-    assert not session(job, cuda_graphs=True).uses_graphs
-    quiet = here.job.runtime.model_copy(update={"cuda_graphs": False})
-    assert not replace(here, job=job.model_copy(update={"runtime": quiet})).uses_graphs
+    session = replace(session_for(job, cuda_graphs=True), device=torch.device("cuda"))
+    assert session.uses_graphs
+    assert not session_for(job, cuda_graphs=True).uses_graphs
+    quiet = session.job.runtime.model_copy(update={"cuda_graphs": False})
+    assert not replace(session, job=job.model_copy(update={"runtime": quiet})).uses_graphs
 
 
 class OnAGpuAlone(TorchDispatchMode):
@@ -239,13 +242,13 @@ def test_a_simulated_gpu_refuses_what_the_tests_below_look_for():
 )
 @pytest.mark.parametrize("form", ["tensorflow", "pytorch"])
 @pytest.mark.parametrize("seeds", [[], [0, 1]])
-def test_a_simulated_gpu_waits_for_nothing(drawn, experiment, method, form, seeds):
-    job = drawn(experiment, method, 0).model_copy(update={"together": seeds})
+def test_a_simulated_gpu_waits_for_nothing(tiny_job, experiment, method, form, seeds):
+    job = tiny_job(experiment, method, 0).model_copy(update={"seed_group": seeds})
     settings = job.settings.model_copy(update={"adam_form": form})
-    here = session(job.model_copy(update={"settings": settings}))
-    thetas = Together(here).thetas
+    session = session_for(job.model_copy(update={"settings": settings}))
+    thetas = SeedGroup(session).thetas
     with simulated_gpu():
-        there = replace(here, device=torch.device("cuda"), images=here.images.to("cuda"))
+        there = replace(session, device=torch.device("cuda"), images=session.images.to("cuda"))
         thetas = {name: value.to("cuda") for name, value in thetas.items()}
         chunk = there.chunk(settings.train_queries, settings.meta_batch_size)
         iterate = MetaIteration(there, thetas, MetaOptimizer(thetas, settings), chunk)
@@ -262,7 +265,7 @@ def gpu():
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("graphs", [False, True])
 def test_waits_for_nothing(job, graphs):
-    training = Training(session(job, "cuda", cuda_graphs=graphs))
+    training = Training(session_for(job, "cuda", cuda_graphs=graphs))
     training.run(2)  # libraries set up, and capturing, may wait
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -276,8 +279,8 @@ def test_waits_for_nothing(job, graphs):
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("seeds", [[], [0, 1]])
 def test_a_replay_gives_the_bits_of_the_operations_one_by_one(job, seeds):
-    job = job.model_copy(update={"together": seeds})
-    eager, graph = (Training(session(job, "cuda", cuda_graphs=on)) for on in (False, True))
+    job = job.model_copy(update={"seed_group": seeds})
+    eager, graph = (Training(session_for(job, "cuda", cuda_graphs=on)) for on in (False, True))
     assert torch.equal(eager.run(5), graph.run(5))
     assert same(eager.bits(), graph.bits())
 
@@ -285,9 +288,9 @@ def test_a_replay_gives_the_bits_of_the_operations_one_by_one(job, seeds):
 @pytest.mark.cuda
 @pytest.mark.usefixtures("gpu")
 def test_capturing_changes_nothing_and_goes_on_where_the_optimizer_stands(job):
-    whole, first, rest = (Training(session(job, "cuda", cuda_graphs=True)) for _ in range(3))
+    whole, first, rest = (Training(session_for(job, "cuda", cuda_graphs=True)) for _ in range(3))
     losses = whole.run(6)
     first.run(3)
-    rest.together.restore(first.counted(3))
+    rest.group.restore(first.counted(3))
     assert torch.equal(rest.run(3), losses[3:])
     assert same(rest.bits(), whole.bits())

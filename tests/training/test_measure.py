@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from test_episodes import made_up, space
+from tasks.test_episodes import made_up, space
 
 from maml.compute.chunk import Chunk
 from maml.networks.network import initialise

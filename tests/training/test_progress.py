@@ -52,7 +52,7 @@ def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(job, clock, capsys):
 
 
 def test_seeds_that_are_trained_at_once_say_the_same(job, capsys):
-    job = job.model_copy(update={"together": [0, 7]})
+    job = job.model_copy(update={"seed_group": [0, 7]})
     with Progress(job, "training", 10) as shown:
         shown.update(4, loss=0.5, accuracy=0.25)
     beats = [Heartbeat.read(each) for each in job.each()]

@@ -2,13 +2,13 @@ import pytest
 import torch
 from helpers import without_data
 
-from maml.training.together import Together
+from maml.training.seed_group import SeedGroup
 
 
 @pytest.fixture
-def state(drawn):
+def state(tiny_job):
     def make(network="omniglot-5way-1shot"):
-        return Together(without_data(drawn(network, "maml", 0))).states[0]
+        return SeedGroup(without_data(tiny_job(network, "maml", 0))).states[0]
 
     return make
 
@@ -50,11 +50,11 @@ def test_a_number_of_tasks_that_cannot_be_is_refused(state, tasks):
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "divergence",
     [{"what": "loss", "iteration": i} for i in (0, 5, 10**30, 1.0)] + [{"what": 1, "iteration": 2}],
 )
-def test_an_outcome_that_cannot_be_is_refused(state, wrong):
-    saved = state().saved() | {"iteration": 4, "wrong": wrong}
+def test_an_outcome_that_cannot_be_is_refused(state, divergence):
+    saved = state().saved() | {"iteration": 4, "divergence": divergence}
     saved["optimizer"]["updates"] += 4
     with pytest.raises(ValueError, match="its numbers are not those of a training"):
         state().restore(saved)

@@ -26,10 +26,10 @@ def data(glyphs):
 
 
 @pytest.fixture
-def job(drawn, tmp_path, monkeypatch):
-    """A tiny experiment on drawn glyphs, run in an empty folder."""
+def job(tiny_job, tmp_path, monkeypatch):
+    """A tiny experiment on synthetic glyphs, run in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    return drawn("omniglot-5way-1shot", "maml", 0)
+    return tiny_job("omniglot-5way-1shot", "maml", 0)
 
 
 def changed(job, part, **changes):
@@ -268,7 +268,7 @@ def test_what_is_not_finite_ends_as_a_declared_outcome(
     assert record["outcome"] == f"diverged at iteration {iteration}"
     size = job.settings.meta_batch_size
     tasks = list(range((iteration - 1) * size, iteration * size))
-    assert record["wrong"] == {
+    assert record["divergence"] == {
         "what": what,
         "iteration": iteration,
         "tasks": tasks,
@@ -317,8 +317,10 @@ def test_where_memory_is_short_fewer_tasks_are_computed_at_once(
 
 
 def test_without_validation_classes_the_last_weights_are_the_best(job, data, tmp_path):
-    drawn = job.dataset.classes
-    classes = drawn.model_copy(update={"val": 0, "test": drawn.val + drawn.test})
+    classes_before = job.dataset.classes
+    classes = classes_before.model_copy(
+        update={"val": 0, "test": classes_before.val + classes_before.test}
+    )
     job = changed(job, "dataset", classes=classes)
     prepare("omniglot", job.dataset, data.parent / "raw", tmp_path / "data")
     train(job, tmp_path / "data", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""The pipeline on drawn images, run once for all tests that only look at it."""
+"""The pipeline on synthetic images, run once for all tests that only look at it."""
 
 import pytest
 from pipeline import Project, copy_project

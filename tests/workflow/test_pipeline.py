@@ -1,4 +1,4 @@
-"""The whole pipeline on drawn images: what it makes, and what it says."""
+"""The whole pipeline on synthetic images: what it makes, and what it says."""
 
 import json
 
@@ -26,7 +26,7 @@ def test_every_declared_file_is_there(finished):
         ),
     ]
     assert [name for name in expected if not (results / name).is_file()] == []
-    for slug in ("omniglot-drawn", "miniimagenet-drawn"):
+    for slug in ("omniglot-synthetic", "miniimagenet-synthetic"):
         assert (project.folder / "data" / "processed" / slug / "images.npy").is_file()
 
 

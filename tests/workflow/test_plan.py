@@ -112,7 +112,7 @@ def test_days_of_work_point_to_shorter_runs_on_real_images(paper, here, speed, s
     presets = {
         "hours": "overrides: {iterations: 7200, validate_every: 7200, test_tasks: 2}",
         "minutes": "overrides: {iterations: 600, validate_every: 600, test_tasks: 2}",
-        "drawn": "datasets: {omniglot: {source: drawn}}",
+        "synthetic": "datasets: {omniglot: {source: synthetic}}",
         "broken": "runn: broken",
     }
     plan.PRESETS.mkdir(parents=True)
@@ -231,7 +231,7 @@ def test_a_device_that_is_not_there_is_said(overlay, said):
             [],
             "omniglot ships with the project, to be prepared",
         ),
-        ("datasets: {omniglot: {source: drawn}}", [], "omniglot is to be drawn"),
+        ("datasets: {omniglot: {source: synthetic}}", [], "omniglot is to be made"),
     ],
 )
 def test_what_is_to_be_done_for_the_data(overlay, speed, said, text, files, data):

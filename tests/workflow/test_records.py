@@ -14,7 +14,7 @@ from maml.workflow import records
 
 WEIGHTS = "results/paper/runs/a/maml/seed-0/best.safetensors"
 LONG = f"results/paper/runs/{'long-name-' * 20}/maml/seed-0/best.safetensors"
-RAW = "data/raw/omniglot-drawn"
+RAW = "data/raw/omniglot-synthetic"
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_records_come_back_with_the_file_that_they_were_written_for(here, tiny, 
 
 
 @pytest.mark.parametrize(
-    ("output", "target"), [(WEIGHTS, "paper"), (RAW, "data/omniglot-drawn.dvc")]
+    ("output", "target"), [(WEIGHTS, "paper"), (RAW, "data/omniglot-synthetic.dvc")]
 )
 def test_another_file_in_its_place_is_an_error(here, tiny, output, target):
     make(output, "content")

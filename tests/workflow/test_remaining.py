@@ -92,10 +92,10 @@ def test_the_rest_of_an_interrupted_training(job):
 
 
 def test_the_rest_of_seeds_that_are_trained_at_once(job):
-    job = job.model_copy(update={"together": [0, 1, 2]})
+    job = job.model_copy(update={"seed_group": [0, 1, 2]})
     stop(job, 30_499)
     assert [remaining(one).iterations for one in job.each()] == [29_501] * 3
-    assert remaining(job.model_copy(update={"together": []})) == whole(job)
+    assert remaining(job.model_copy(update={"seed_group": []})) == whole(job)
 
 
 def test_all_of_a_training_that_its_checkpoint_does_not_fit(job):

@@ -66,9 +66,9 @@ def s3():
 
 def test_a_run_is_recorded_by_itself(recorded):
     assert recorded("git", "status", "--porcelain") == ""
-    assert "up to date" in recorded("dvc", "status", "paper", "data/omniglot-drawn.dvc")
+    assert "up to date" in recorded("dvc", "status", "paper", "data/omniglot-synthetic.dvc")
     tracked = recorded("git", "ls-files", "results", "data").split()
-    assert "data/omniglot-drawn.dvc" in tracked
+    assert "data/omniglot-synthetic.dvc" in tracked
     assert "results/paper/tables/table1.md" in tracked
     assert not [path for path in tracked if path.endswith((".safetensors", ".npy", ".zip"))]
 
@@ -77,7 +77,7 @@ def test_a_restored_clone_has_nothing_to_do(recorded, restored_once):
     restored = restored_once
     assert restored.read(WEIGHTS) == recorded.read(WEIGHTS)
     assert restored.to_do() == []
-    assert "up to date" in restored("dvc", "status", "paper", "data/omniglot-drawn.dvc")
+    assert "up to date" in restored("dvc", "status", "paper", "data/omniglot-synthetic.dvc")
     assert "nothing is left to do" in restored("maml", "restore")
     assert "up to date" in restored("dvc", "repro", "paper")
     assert restored("git", "status", "--porcelain") == ""
@@ -128,7 +128,7 @@ def test_files_of_another_version_are_not_taken_for_this_one(recorded, restored)
 
 def test_a_clone_without_images_that_may_not_be_passed_on_has_nothing_to_do(recorded):
     private = copy(recorded, recorded.folder.with_name("private"))
-    file = private.folder / "data" / "omniglot-drawn.dvc"
+    file = private.folder / "data" / "omniglot-synthetic.dvc"
     file.write_text(file.read_text().replace("  md5:", "  push: false\n  md5:"))
     with (private.folder / ".dvcignore").open("a") as ignored:
         ignored.write("/results/*/tasks/omniglot.png\n")
@@ -137,8 +137,8 @@ def test_a_clone_without_images_that_may_not_be_passed_on_has_nothing_to_do(reco
     private.commit("Keep the images")
     private("dvc", "push")
     fresh = clone(private, recorded.folder.with_name("without"))
-    assert "data/raw/omniglot-drawn" in fresh("maml", "restore")
-    assert not (fresh.folder / "data" / "processed" / "omniglot-drawn").exists()
+    assert "data/raw/omniglot-synthetic" in fresh("maml", "restore")
+    assert not (fresh.folder / "data" / "processed" / "omniglot-synthetic").exists()
     assert not (fresh.folder / "results" / "paper" / "tasks" / "omniglot.png").exists()
     assert fresh.to_do() == []
 
@@ -151,7 +151,7 @@ def test_a_clone_without_images_that_may_not_be_passed_on_has_nothing_to_do(reco
     preview = "Drawing sampled tasks of omniglot"
     new = [f"Training {JOB} 1", f"Evaluating {JOB} 1", preview, *SUMMARY]
     assert fresh.to_do() == sorted(new)
-    images = "data/processed/omniglot-drawn/images.npy"
+    images = "data/processed/omniglot-synthetic/images.npy"
     assert images not in fresh("maml", "restore")  # those fetched here stay
     assert fresh.read(images) == recorded.read(images)
 
@@ -196,7 +196,9 @@ def test_only_a_whole_run_is_recorded_and_a_held_lock_is_no_failure(recorded, re
     assert "the next `snakemake` tries again" in said
     assert restored.read("dvc.lock") == before
 
-    assert "maml: recorded paper" in restored("snakemake").replace("data/omniglot-drawn.dvc, ", "")
+    assert "maml: recorded paper" in restored("snakemake").replace(
+        "data/omniglot-synthetic.dvc, ", ""
+    )
     assert restored.read("dvc.lock") != before
     restored.commit("Report the first step")
     changed = restored("dvc", "metrics", "diff", "HEAD~1", "HEAD")
@@ -245,7 +247,7 @@ def test_each_number_is_traced_to_its_origin(recorded):
     for path in (EVALUATION, WEIGHTS):
         digest = hashlib.sha256(recorded.read(path)).hexdigest()
         assert f"{path}  {digest[:12]}" in said
-    assert "data/processed/omniglot-drawn  " in said
+    assert "data/processed/omniglot-synthetic  " in said
     assert "of training  cpu: " in said
     assert "every digest that was noted agrees" in said
     card = recorded.read(str(Path(WEIGHTS).with_name("README.md"))).decode()

@@ -38,7 +38,7 @@ def test_download_fetches_and_prepares_and_does_nothing_else(project, smoke):
 
 def test_the_number_of_gpus_can_be_said(project, smoke):
     overlay = project.overlay("gpus.yaml", FETCHED)
-    target = "data/raw/omniglot-drawn"
+    target = "data/raw/omniglot-synthetic"
     said = ("--resources", "gpu=1")
     run = project.snakemake(target, *smoke, overlay, *said, CUDA_VISIBLE_DEVICES="0,1")
     assert gpu_slots(run.stdout) == 1

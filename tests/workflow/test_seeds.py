@@ -29,7 +29,7 @@ def test_seeds_are_one_job_with_the_files_of_each(project, arguments):
         record = json.loads(
             (project.folder / FOLDER / f"seed-{seed}" / "training.json").read_text()
         )
-        assert record["together"] == together
+        assert record["seed_group"] == together
         assert record["settings"]["seed"] == seed
     table = (project.folder / "results" / "together" / "tables" / "table1.csv").read_text()
     assert table.count("fomaml") >= 1

@@ -1,7 +1,7 @@
 """This part of the workflow fetches the data sets and prepares one array of each.
 
 INPUTS
-    none: the files are downloaded, copied from a mirror, or drawn
+    none: the files are downloaded, copied from a mirror, or synthetic
 
 OUTPUTS
     data/raw/{slug}/                        as published, verified; a slug is <dataset>-<source>

@@ -91,7 +91,7 @@ class Session:
 
 
 @contextmanager
-def session(job: Job, folder: Path) -> Iterator[Session]:
+def open_session(job: Job, folder: Path) -> Iterator[Session]:
     """Take a device, open the prepared data set in ``folder`` and put its images there."""
     keep_freed_memory()
     torch.set_num_threads(job.runtime.threads)

@@ -17,6 +17,7 @@ from pydantic import Field
 from maml.configuration.consistency import check_together, not_one_of
 from maml.configuration.mistakes import validated
 from maml.configuration.overlays import load, merge
+from maml.configuration.renamed import check_names
 from maml.configuration.schema import (
     Classes,
     Dataset,
@@ -76,7 +77,7 @@ class Config(Strict):
         return {key: (full[key], used[key]) for key in full if full[key] != used[key]}
 
     def job(
-        self, experiment: str, method: str, seed: int, *, together: list[int] | None = None
+        self, experiment: str, method: str, seed: int, *, seed_group: list[int] | None = None
     ) -> Job:
         """Return everything that decides one training and its evaluation.
 
@@ -89,8 +90,8 @@ class Config(Strict):
         """
         settings = self.experiment(experiment)
         _require("method", method, self.methods)
-        if together is None:
-            together = next((group for group in self.seed_groups() if seed in group), [])
+        if seed_group is None:
+            seed_group = next((group for group in self.seed_groups() if seed in group), [])
         return Job(
             run=self.run,
             experiment=experiment,
@@ -102,7 +103,7 @@ class Config(Strict):
             gradient=self.methods[method],
             runtime=self.runtime,
             data=self.data_slug(settings.dataset),
-            together=together if len(together) > 1 else [],
+            seed_group=seed_group if len(seed_group) > 1 else [],
         )
 
     def seed_groups(self) -> list[list[int]]:
@@ -151,12 +152,12 @@ class Job(Strict):
     gradient: Method
     runtime: Runtime
     data: str
-    together: list[int] = Field(default=[])
+    seed_group: list[int] = Field(default=[])
 
     @property
     def seeds(self) -> list[int]:
         """The seeds that one process trains together."""
-        return self.together or [self.seed]
+        return self.seed_group or [self.seed]
 
     def each(self) -> list[Job]:
         """Return the job of each of :attr:`seeds`."""
@@ -207,6 +208,7 @@ def check(raw: Mapping[str, Any]) -> Config:
         UserError: as in :func:`read`.
     """
     raw = json.loads(json.dumps(raw, default=str))  # plain containers, whatever Snakemake hands us
+    check_names(raw)
     file = validated(Config, raw, "", PLACES)
     if "code" in file.protocols:
         raise UserError("config: protocols.code: the file itself is `code`; name this otherwise")

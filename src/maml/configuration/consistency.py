@@ -35,7 +35,7 @@ def check_together(config: Config) -> None:
         if dataset.source == "bundled" and dataset.format != "omniglot":
             raise UserError(
                 f"config: datasets.{name}.source: only Omniglot is bundled; say 'official' or "
-                f"'drawn'"
+                f"'synthetic'"
             )
     for name, network in config.networks.items():
         _check_network(f"config: networks.{name}", network)
@@ -51,16 +51,16 @@ def _check_distinct(key: str, values: list[Any]) -> None:
         raise UserError(f"config: {key}: {', '.join(twice)} is listed twice")
 
 
-def _check_network(here: str, network: Network) -> None:
+def _check_network(place: str, network: Network) -> None:
     if (network.kind == "mlp") != (network.downsampling == "none"):
         raise UserError(
-            f"{here}.downsampling: conv networks need 'stride' or 'max-pool', an mlp 'none'"
+            f"{place}.downsampling: conv networks need 'stride' or 'max-pool', an mlp 'none'"
         )
     for key in ("hidden_initialisation", "head_initialisation"):
         start = getattr(network, key)
         if (start.distribution == "xavier") != (start.standard_deviation is None):
             raise UserError(
-                f"{here}.{key}: normal distributions need a standard_deviation, xavier has none"
+                f"{place}.{key}: normal distributions need a standard_deviation, xavier has none"
             )
 
 

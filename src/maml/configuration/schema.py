@@ -37,9 +37,9 @@ class Dataset(Strict):
     format: Literal["omniglot", "miniimagenet"] = Field(
         description="Which reader understands the files."
     )
-    source: Literal["official", "bundled", "drawn"] = Field(
+    source: Literal["official", "bundled", "synthetic"] = Field(
         description="official: the public archives, or the mirror. bundled: the copy of Omniglot "
-        "that ships with the project. drawn: made by the project itself, for tests."
+        "that ships with the project. synthetic: made by the project itself, for tests."
     )
     classes: Classes = Field(description="Classes in each split; checked against the files.")
     images_per_class: int = Field(ge=2, description="Images of each class; checked.")
@@ -60,7 +60,7 @@ class Dataset(Strict):
     @property
     def may_be_passed_on(self) -> bool:
         """Whether the licence allows to copy the images to others: ImageNet's terms do not."""
-        return self.format != "miniimagenet" or self.source == "drawn"
+        return self.format != "miniimagenet" or self.source == "synthetic"
 
 
 class Initialisation(Strict):

@@ -11,8 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from maml.configuration.schema import Dataset
-from maml.data import mirrors
-from maml.data import synthetic as drawn
+from maml.data import mirrors, synthetic
 from maml.data.fetch import Remote, Unreachable, check_room, fetch, shown
 from maml.data.official import FILES, HOMES
 from maml.files.atomic import atomic_folder, check_replaceable, writing
@@ -38,10 +37,10 @@ def download(dataset: Dataset, out: Path, mirror: str | None) -> None:
     """
     with writing(out):
         check_replaceable(out, RECORD)
-        if dataset.source == "drawn":
+        if dataset.source == "synthetic":
             with atomic_folder(out) as folder:
-                drawn.draw(dataset, folder)
-                _record(folder, f"drawn by this project from seed {dataset.split_seed}")
+                synthetic.make(dataset, folder)
+                _record(folder, f"made by this project from seed {dataset.split_seed}")
         elif dataset.source == "bundled":
             _place_bundled(out)
         elif mirror is not None:

@@ -51,7 +51,7 @@ def prepare(dataset: Dataset, raw: Path, target: Path) -> tuple[list[str], list[
 def _prepare_pickles(
     dataset: Dataset, raw: Path, target: Path
 ) -> tuple[list[str], list[str], dict]:
-    expected = None if dataset.source == "drawn" else official_split()
+    expected = None if dataset.source == "synthetic" else official_split()
     target_images = _allocate(dataset, target)
     names: list[str] = []
     split: list[str] = []

@@ -158,7 +158,7 @@ def prepare(dataset: Dataset, raw: Path) -> tuple[np.ndarray, list[str], list[st
     """
     drawings = read(raw)
     characters, count = drawings.bits.shape[:2]
-    if dataset.source != "drawn" and drawings.digest() != CONTENT_DIGEST:
+    if dataset.source != "synthetic" and drawings.digest() != CONTENT_DIGEST:
         raise UserError(
             f"{raw} does not hold Omniglot's images, but {characters:,} characters with {count} "
             f"drawings of each, whose digest is {drawings.digest()} instead of {CONTENT_DIGEST}"

@@ -1,7 +1,7 @@
 """Made-up data in the official file formats, so that everything runs offline on little data.
 
 Stroke glyphs stand in for Omniglot's characters and textured pictures for mini-ImageNet's classes.
-They are drawn from a seed and learnable, and no result on them says anything about the real data.
+They are made from a seed and learnable, and no result on them says anything about the real data.
 """
 
 import io
@@ -22,7 +22,7 @@ ALPHABETS = 4
 PICTURE_SIDE = 84
 
 
-def draw(dataset: Dataset, folder: Path) -> None:
+def make(dataset: Dataset, folder: Path) -> None:
     """Write the official files of a data set's format with made-up content into ``folder``."""
     if dataset.format == "omniglot":
         _draw_omniglot(dataset, folder)

@@ -84,7 +84,9 @@ def _card(config: Config, result: Result, trained: weights.Trained) -> str:
         evaluation_code=origin["code"],
         device=result.training["device"],
         versions=", ".join(f"{name} {version}" for name, version in origin["versions"].items()),
-        licence=IMAGES[job.dataset.format] if job.dataset.source != "drawn" else "drawn, MIT",
+        licence=IMAGES[job.dataset.format]
+        if job.dataset.source != "synthetic"
+        else "synthetic, MIT",
     )
 
 

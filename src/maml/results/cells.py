@@ -35,9 +35,9 @@ class Cell:
         return self.results[0].job.gradient.label
 
     @property
-    def drawn(self) -> bool:
+    def synthetic(self) -> bool:
         """Whether the images are the project's own, made for tests."""
-        return self.results[0].job.dataset.source == "drawn"
+        return self.results[0].job.dataset.source == "synthetic"
 
     @property
     def diverged(self) -> tuple[int, ...]:

@@ -182,12 +182,12 @@ def _printed(config: Config, cell: Cell) -> tuple[float, float] | None:
     if row is None or paper.experiments(config).get(column) != cell.experiment:
         return None
     table = paper.table1()
-    here = table["row"] == row
+    selected = table["row"] == row
     for name, value in column._asdict().items():
-        here &= table[name] == value
-    if not here.any():
+        selected &= table[name] == value
+    if not selected.any():
         return None
-    found = table[here].iloc[0]
+    found = table[selected].iloc[0]
     return float(found["accuracy"]), float(found["ci95"])
 
 

@@ -60,13 +60,13 @@ def learning_curves(config: Config, results: Sequence[Result]) -> Figure:
         notes=[*notes, *style.shortenings(config), *style.divergences(config, results)],
     )
     for experiment, panel in _panels(config, figure):
-        here = rows[rows["experiment"] == experiment]
+        selected = rows[rows["experiment"] == experiment]
         settings = config.experiment(experiment)
-        if here.empty:
+        if selected.empty:
             _say(panel, "every seed diverged")
         else:
             sns.lineplot(
-                here,
+                selected,
                 x="iteration",
                 y="accuracy",
                 hue="method",

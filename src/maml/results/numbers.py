@@ -16,7 +16,7 @@ COLUMNS = [
     *("mean", "ci95_tasks", "ci95_tasks_one_seed", "ci95_seeds", "tasks", "seeds", "diverged"),
     *("checkpoint", "queries", "step"),
     *("paper", "paper_ci95", "paper_source", "difference"),
-    *("shortened", "drawn", "remarks"),
+    *("shortened", "synthetic", "remarks"),
 ]
 
 
@@ -87,7 +87,7 @@ def _ours(config: Config, cell: Cell) -> dict[str, Any]:
         "queries": settings.reported_queries,
         "step": settings.reported_step,
         "shortened": bool(cell.shortenings),
-        "drawn": cell.drawn,
+        "synthetic": cell.synthetic,
         "remarks": ", ".join(remarks([cell])),
     }
 

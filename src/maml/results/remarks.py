@@ -17,8 +17,8 @@ def remarks(cells: Iterable[Cell]) -> list[str]:
     found = []
     if any(cell.shortenings for cell in cells):
         found.append("shortened")
-    if any(cell.drawn for cell in cells):
-        found.append("drawn images")
+    if any(cell.synthetic for cell in cells):
+        found.append("synthetic images")
     if any(len(cell.results) - len(cell.diverged) == 1 for cell in cells):
         found.append("one seed")
     for aspect in ASPECTS:
@@ -67,7 +67,7 @@ def _shortened(cells: Iterable[Cell]) -> Iterator[str]:
 
 
 def _drawn(cells: Iterable[Cell]) -> Iterator[str]:
-    experiments = dict.fromkeys(cell.experiment for cell in cells if cell.drawn)
+    experiments = dict.fromkeys(cell.experiment for cell in cells if cell.synthetic)
     if experiments:
         yield (
             "Drawn images: this project's own, made for tests; the numbers say nothing about the "

@@ -57,10 +57,10 @@ class Result:
             "queries": settings.reported_queries if queries is None else queries,
             "step": settings.reported_step if step is None else step,
         }
-        here = pd.Series(True, index=self.rows.index)
+        selected = pd.Series(True, index=self.rows.index)
         for column, value in chosen.items():
-            here &= self.rows[column] == value
-        return self.rows[here].set_index("task")["accuracy"].sort_index()
+            selected &= self.rows[column] == value
+        return self.rows[selected].set_index("task")["accuracy"].sort_index()
 
 
 def read(config: Config, runs: Path) -> list[Result]:

@@ -82,9 +82,9 @@ def marker(config: Config, method: str) -> str:
 
 
 def dataset_name(config: Config, dataset: str) -> str:
-    """Return a data set's name in plain words; drawn images are called so."""
-    drawn = " (drawn images)" if config.datasets[dataset].source == "drawn" else ""
-    return f"{TITLES.get(dataset, dataset)}{drawn}"
+    """Return a data set's name in plain words; synthetic images are called so."""
+    synthetic = " (synthetic images)" if config.datasets[dataset].source == "synthetic" else ""
+    return f"{TITLES.get(dataset, dataset)}{synthetic}"
 
 
 def task_names(config: Config) -> dict[str, str]:
@@ -265,8 +265,8 @@ def _run(config: Config) -> str:
     if any(map(config.shortenings, config.select.experiments)):
         parts.append("shortened protocol")
     sources = [config.datasets[name].source for name in config.slugs().values()]
-    if "drawn" in sources:
-        parts.append("drawn images")
+    if "synthetic" in sources:
+        parts.append("synthetic images")
     return " · ".join(parts)
 
 

@@ -65,11 +65,11 @@ def _section(config: Config, cells: Sequence[Cell], dataset: str) -> Section:
     for network, block in printed.groupby("network", sort=False):
         columns = [experiments.get(Column(dataset, network, *shape)) for shape in shapes]
         own = {(cell.experiment, cell.method): cell for cell in cells}
-        here = {
+        by_method = {
             method: [own.get((name, method)) for name in columns]
             for method in config.select.methods
         }
-        rows += _rows(config, block, shapes, here, NO_CONV if network == "mlp" else "")
+        rows += _rows(config, block, shapes, by_method, NO_CONV if network == "mlp" else "")
     heading = [("", "method"), ("", "source")]
     heading += [(f"{ways}-way", f"{shots}-shot") for ways, shots in shapes]
     table = pd.DataFrame(
@@ -83,17 +83,17 @@ def _rows(
     config: Config,
     block: pd.DataFrame,
     shapes: Sequence[tuple[int, int]],
-    here: dict[str, list[Cell | None]],
+    by_method: dict[str, list[Cell | None]],
     mark: str,
 ) -> Iterator[_Row]:
     """Yield the rows of one network: the paper's, each with ours below, then ours alone."""
     rows = dict.fromkeys(block["row"])
     for name in rows:
         yield _printed(block[block["row"] == name], shapes)
-        for method, found in here.items():
+        for method, found in by_method.items():
             if config.methods[method].paper_row == name:
                 yield _ours(config.methods[method].label + mark, found)
-    for method, found in here.items():
+    for method, found in by_method.items():
         if config.methods[method].paper_row not in rows and any(found):
             yield _ours(config.methods[method].label + mark, found)
 

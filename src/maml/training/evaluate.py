@@ -14,7 +14,7 @@ import pandas as pd
 
 from maml.compute import devices
 from maml.compute.chunk import Chunk
-from maml.compute.session import Session, session
+from maml.compute.session import Session, open_session
 from maml.configuration.config import Job
 from maml.configuration.schema import Runtime
 from maml.files import locks, provenance
@@ -44,15 +44,15 @@ def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
     training = _training(folder / "training.json")
     rounds = len(CHECKPOINTS) * job.settings.test_tasks
     with (
-        session(job, data_folder) as here,
+        open_session(job, data_folder) as session,
         Progress(job, "evaluating", rounds, unit="tasks") as progress,
     ):
         tables = []
-        chunk = here.chunk(max(job.settings.test_queries), job.settings.test_tasks, progress.say)
+        chunk = session.chunk(max(job.settings.test_queries), job.settings.test_tasks, progress.say)
         if training["outcome"] == "finished":
             for before, name in enumerate(CHECKPOINTS):
                 done = 0
-                for measured in evaluate_weights(here, trained[name], chunk):
+                for measured in evaluate_weights(session, trained[name], chunk):
                     tables.append(_rows(name, measured, done, job))
                     done += measured.accuracy.shape[1]
                     progress.update(
@@ -68,17 +68,17 @@ def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
                 name: provenance.file_digest(folder / f"{name}.safetensors") for name in CHECKPOINTS
             },
             "iteration": {name: trained[name].about["iteration"] for name in CHECKPOINTS},
-            "data": here.data.digest,
-            "source": here.data.source,
+            "data": session.data.digest,
+            "source": session.data.source,
             "code": code_digest("maml.training.evaluate"),
-            "device": devices.describe(here.device),
+            "device": devices.describe(session.device),
             "versions": provenance.versions(),
             "tasks_at_once": chunk.tasks,
             "settings": {**job.training_settings(), **job.evaluation_settings()},
         }
         _write(folder / "evaluation.csv", origin, tables)
     if training["outcome"] == "finished" and "identity" in training:
-        trained_with = job.model_copy(update={"together": training.get("together", [])})
+        trained_with = job.model_copy(update={"seed_group": training.get("seed_group", [])})
         checkpoint.remove(trained_with, training["identity"])
 
 
@@ -103,7 +103,7 @@ def _training(path: Path) -> dict[str, Any]:
         training = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(training["outcome"], str):
             raise TypeError("outcome is no text")
-        if not all(isinstance(seed, int) for seed in training.get("together", [])):
+        if not all(isinstance(seed, int) for seed in training.get("seed_group", [])):
             raise TypeError("together are no seeds")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
@@ -112,15 +112,17 @@ def _training(path: Path) -> dict[str, Any]:
     return training
 
 
-def evaluate_weights(here: Session, trained: weights.Trained, chunk: Chunk) -> Iterator[Measured]:
+def evaluate_weights(
+    session: Session, trained: weights.Trained, chunk: Chunk
+) -> Iterator[Measured]:
     """Measure all test tasks, some at a time."""
-    settings = here.job.settings
-    theta = {name: value.to(here.device, here.dtype) for name, value in trained.theta.items()}
+    settings = session.job.settings
+    theta = {name: value.to(session.device, session.dtype) for name, value in trained.theta.items()}
     return measure_all(
-        here.job.network,
+        session.job.network,
         theta,
-        here.images,
-        here.space("test", max(settings.test_queries)),
+        session.images,
+        session.space("test", max(settings.test_queries)),
         tasks=settings.test_tasks,
         chunk=chunk,
         ways=settings.ways,

@@ -23,7 +23,7 @@ class MetaIteration:
     """What a training repeats."""
 
     def __init__(
-        self, here: Session, thetas: Parameters, optimizer: MetaOptimizer, chunk: Chunk
+        self, session: Session, thetas: Parameters, optimizer: MetaOptimizer, chunk: Chunk
     ) -> None:
         """Prepare the iterations of a job.
 
@@ -33,8 +33,9 @@ class MetaIteration:
             optimizer: updates θ in place; its count of updates is the number of the next iteration.
             chunk: how many tasks of each seed's meta-batch to compute at once.
         """
-        self._here, self._thetas, self._optimizer, self._chunk = here, thetas, optimizer, chunk
-        self._space = here.space("train", here.job.settings.train_queries)
+        self._session, self._thetas = session, thetas
+        self._optimizer, self._chunk = optimizer, chunk
+        self._space = session.space("train", session.job.settings.train_queries)
         self._replay: Callable[[], Tensor] | None = None
 
     def __call__(self) -> Tensor:
@@ -45,24 +46,24 @@ class MetaIteration:
         Raises:
             UserError: the memory does not suffice for one task.
         """
-        if not self._here.uses_graphs:
+        if not self._session.uses_graphs:
             return self._update(self._chunk.fit(self._meta_gradient))
         if self._replay is None:
             self._replay = self._chunk.fit(self._captured)
         return self._replay()
 
     def _meta_gradient(self, chunk: int) -> MetaGradient:
-        job, settings = self._here.job, self._here.job.settings
+        job, settings = self._session.job, self._session.job.settings
         # Line 3: sample a batch of tasks.
         numbers, passes = training_batch(
             self._optimizer.updates, settings.meta_batch_size, settings.training_tasks
         )
         # Lines 5 and 8: the support and query images of each.
         batch = gather(
-            self._here.images,
+            self._session.images,
             self._space.tasks(numbers, passes),
             shots=settings.shots,
-            dtype=self._here.dtype,
+            dtype=self._session.dtype,
         )
         # Lines 4 to 9, and the gradient of line 10.
         return meta_gradients(job.network, job.gradient, settings, self._thetas, batch, chunk=chunk)

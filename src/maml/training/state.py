@@ -23,7 +23,7 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Wrong:
+class Divergence:
     """Where a training stopped making sense."""
 
     what: str  # is not finite: the loss, before the iteration's update, or the weights after it
@@ -58,7 +58,7 @@ class State:
         self.last = Snapshot(theta=_copy(self.theta))
         self.curve: list[dict[str, float]] = []
         self.since_row = torch.empty(0, 2, dtype=torch.float64)
-        self.wrong: Wrong | None = None
+        self.divergence: Divergence | None = None
         self.validation_seconds = 0.0
         self._on_device: list[Tensor] = []  # losses and accuracies that were not fetched yet
         self._began = time.perf_counter()
@@ -78,7 +78,9 @@ class State:
         """Whether the learning curve gets a row before the next iteration."""
         due = self.iteration % self.job.settings.validate_every == 0
         ends = self.iteration == self.job.settings.iterations
-        return (due or ends) and not self.wrong and bool(self._on_device or len(self.since_row))
+        return (
+            (due or ends) and not self.divergence and bool(self._on_device or len(self.since_row))
+        )
 
     @property
     def finished(self) -> bool:
@@ -87,11 +89,11 @@ class State:
 
     def count(self, loss_and_accuracy: Tensor) -> None:
         """Note an iteration. Its loss stays on the device, which need not be waited for."""
-        if not self.wrong:  # else it only goes along with the other seeds
+        if not self.divergence:  # else it only goes along with the other seeds
             self._on_device.append(loss_and_accuracy)
         self.iteration += 1
 
-    def look(self) -> None:
+    def fetch_losses(self) -> None:
         """Fetch the losses, and find what is not finite among them or among the weights.
 
         The weights only count where a row is due, so that it does not matter when else one looks:
@@ -103,10 +105,10 @@ class State:
             self.since_row = torch.cat([self.since_row, fetched])
             if not fetched[:, 0].isfinite().all():
                 first = int(fetched[:, 0].isfinite().logical_not().nonzero()[0])
-                self.wrong = Wrong("loss", self.iteration - len(fetched) + first + 1)
+                self.divergence = Divergence("loss", self.iteration - len(fetched) + first + 1)
         if self.row_is_due and not _finite(self.theta):
-            self.wrong = Wrong("weights", self.iteration)
-        if self.wrong and self._ended is None:
+            self.divergence = Divergence("weights", self.iteration)
+        if self.divergence and self._ended is None:
             self._ended = time.perf_counter()
 
     def add_row(self, row: dict[str, float]) -> None:
@@ -126,8 +128,8 @@ class State:
 
         Of a training that is known to be wrong, its outcome is kept: other seeds may go on.
         """
-        self.look()
-        if not self.wrong and not _finite(self.theta):
+        self.fetch_losses()
+        if not self.divergence and not _finite(self.theta):
             return None
         return {
             "theta": _copy(self.theta),
@@ -137,7 +139,7 @@ class State:
             "last": vars(self.last),
             "curve": self.curve,
             "since_row": self.since_row,
-            "wrong": vars(self.wrong) if self.wrong else None,
+            "divergence": vars(self.divergence) if self.divergence else None,
             "seconds": self.seconds,
             "validation_seconds": self.validation_seconds,
             "tasks_at_once": {stage: chunk.tasks for stage, chunk in self.chunks.items()},
@@ -157,11 +159,11 @@ class State:
         rows = all(isinstance(row, dict) for row in saved["curve"])
         at_once = {stage: saved["tasks_at_once"][stage] for stage in self.chunks}
         whole = all(isinstance(tasks, int) and tasks > 0 for tasks in at_once.values())
-        wrong = Wrong(**saved["wrong"]) if saved["wrong"] else None
-        told = wrong is None or (
-            isinstance(wrong.what, str)
-            and isinstance(wrong.iteration, int)
-            and 0 < wrong.iteration <= saved["iteration"]
+        divergence = Divergence(**saved["divergence"]) if saved["divergence"] else None
+        told = divergence is None or (
+            isinstance(divergence.what, str)
+            and isinstance(divergence.iteration, int)
+            and 0 < divergence.iteration <= saved["iteration"]
         )
         numbered = counted and timed and rows and whole and told
         if not (numbered and saved["since_row"].shape[1:] == (2,)):
@@ -170,13 +172,13 @@ class State:
         for theta in (saved["theta"], last.theta, best.theta or last.theta):
             if _shapes(theta) != _shapes(self.theta):
                 raise ValueError("it is of another network")
-            if not _finite(theta) and not (wrong and theta is saved["theta"]):
+            if not _finite(theta) and not (divergence and theta is saved["theta"]):
                 raise ValueError("some of its weights are not finite")
         for name, value in self.theta.items():
             value.copy_(saved["theta"][name])
         self.optimizer.restore(saved["optimizer"])
         self.iteration, self.best, self.last = saved["iteration"], best, last
-        self.wrong = wrong
+        self.divergence = divergence
         self.curve = saved["curve"]
         self.since_row = saved["since_row"].cpu()
         self.validation_seconds = saved["validation_seconds"]
@@ -184,7 +186,7 @@ class State:
             self.chunks[stage].tasks = min(tasks, self.chunks[stage].tasks)
         now = time.perf_counter()
         self._began = now - saved["seconds"] * len(self.job.seeds)
-        self._ended = now if wrong else None
+        self._ended = now if divergence else None
 
 
 def _copy(theta: Parameters) -> Parameters:

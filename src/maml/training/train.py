@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from maml.compute import devices
-from maml.compute.session import Session, session
+from maml.compute.session import Session, open_session
 from maml.configuration.config import Job
 from maml.files import locks, provenance
 from maml.files.atomic import atomic_file, remove_unfinished
@@ -27,9 +27,9 @@ from maml.training.checkpoint import Checkpoint
 from maml.training.iteration import MetaIteration
 from maml.training.measure import measure_all
 from maml.training.progress import Progress
+from maml.training.seed_group import SeedGroup
 from maml.training.state import State
 from maml.training.stopping import Stop
-from maml.training.together import Together
 
 REPORT_EVERY = 10  # iterations between two looks at the loss, each of which waits for the device
 OUTPUTS = ("best.safetensors", "last.safetensors", "curve.csv", "training.json")
@@ -49,13 +49,13 @@ def train(job: Job, data_folder: Path, *outs: Path) -> None:
     total = job.settings.iterations
     with (
         locks.all_held(outs),
-        session(job, data_folder) as here,
+        open_session(job, data_folder) as session,
         Progress(job, "training", total) as progress,
     ):
         origin = {
             "code": code_digest("maml.training.train"),
-            "data": here.data.digest,
-            "device": devices.describe(here.device),
+            "data": session.data.digest,
+            "device": devices.describe(session.device),
             "versions": provenance.versions(),
         }
         inputs = {"settings": job.training_settings(), "seeds": job.seeds, **origin}
@@ -63,77 +63,77 @@ def train(job: Job, data_folder: Path, *outs: Path) -> None:
         with locks.held(checkpoint.path):
             for path in (checkpoint.path, *(out / name for out in outs for name in OUTPUTS)):
                 remove_unfinished(path)
-            together = Together(here, progress.say)
-            _resume(here, together, checkpoint, progress)
+            group = SeedGroup(session, progress.say)
+            _resume(session, group, checkpoint, progress)
             with Stop() as stop:
                 try:
-                    _run(here, together, checkpoint, progress, stop)
+                    _run(session, group, checkpoint, progress, stop)
                     stop.check()
                 except SystemExit:
-                    _save(together, checkpoint)
+                    _save(group, checkpoint)
                     raise
-                for state, out in zip(together.states, outs, strict=True):
+                for state, out in zip(group.states, outs, strict=True):
                     _place(state, {"identity": checkpoint.identity, **origin}, out)
                 stop.check()
 
 
-def _resume(here: Session, together: Together, checkpoint: Checkpoint, progress: Progress) -> None:
+def _resume(session: Session, group: SeedGroup, checkpoint: Checkpoint, progress: Progress) -> None:
     """Continue from the checkpoint, if there is one; else say what differs from others."""
-    total = here.job.settings.iterations
-    saved = checkpoint.load(here.device)
+    total = session.job.settings.iterations
+    saved = checkpoint.load(session.device)
     if saved is None:
         if changes := checkpoint.changes():
             progress.say(f"starts afresh; {changes}")
         return
     try:
-        together.restore(saved)
+        group.restore(saved)
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise checkpoint.refused(" ".join(str(error).split())) from error
-    progress.say(f"resumed at iteration {together.iteration:,} of {total:,}")
-    progress.update(together.iteration)
-    for state in together.states:
-        if state.wrong:
+    progress.say(f"resumed at iteration {group.iteration:,} of {total:,}")
+    progress.update(group.iteration)
+    for state in group.states:
+        if state.divergence:
             progress.say(_diagnosis(state, checkpoint))
 
 
-def _save(together: Together, checkpoint: Checkpoint) -> None:
+def _save(group: SeedGroup, checkpoint: Checkpoint) -> None:
     """Save, unless something is not finite: the checkpoint before is then the last good one."""
-    if saved := together.saved():
-        checkpoint.save(together.iteration, saved)
+    if saved := group.saved():
+        checkpoint.save(group.iteration, saved)
 
 
 def _run(
-    here: Session, together: Together, checkpoint: Checkpoint, progress: Progress, stop: Stop
+    session: Session, group: SeedGroup, checkpoint: Checkpoint, progress: Progress, stop: Stop
 ) -> None:
     """Iterate from where ``together`` stands to the end, or to losses that are not finite."""
-    iterate = MetaIteration(here, together.thetas, together.optimizer, together.chunks["training"])
-    while not together.finished:
-        if not together.row_is_due:  # it is, if a validation was interrupted
-            together.count(iterate())
+    iterate = MetaIteration(session, group.thetas, group.optimizer, group.chunks["training"])
+    while not group.finished:
+        if not group.row_is_due:  # it is, if a validation was interrupted
+            group.count(iterate())
 
-        saves = checkpoint.due(together.iteration)
-        if saves or together.row_is_due or together.iteration % REPORT_EVERY == 0:
-            for state in together.look():
+        saves = checkpoint.due(group.iteration)
+        if saves or group.row_is_due or group.iteration % REPORT_EVERY == 0:
+            for state in group.fetch_losses():
                 progress.say(_diagnosis(state, checkpoint))
-            if together.diverged:
+            if group.diverged:
                 return
-            loss, accuracy = together.recent(REPORT_EVERY)
-            progress.update(together.iteration, loss=loss, accuracy=accuracy)
-        for state in together.states:
+            loss, accuracy = group.recent(REPORT_EVERY)
+            progress.update(group.iteration, loss=loss, accuracy=accuracy)
+        for state in group.states:
             if state.row_is_due:
                 with stop.at_once():
                     began = time.perf_counter()
-                    row = _validate(here, state)
+                    row = _validate(session, state)
                 state.validation_seconds += time.perf_counter() - began
                 state.add_row(row)
-        if saves or together.finished:
-            _save(together, checkpoint)
+        if saves or group.finished:
+            _save(group, checkpoint)
         stop.check()
 
 
-def _validate(here: Session, state: State) -> dict[str, float]:
+def _validate(session: Session, state: State) -> dict[str, float]:
     """Return a row of the learning curve: training since the last one, and validation."""
-    settings = here.job.settings
+    settings = session.job.settings
     loss, accuracy = state.since_row.mean(dim=0).tolist()
     row = {
         "iteration": state.iteration,
@@ -143,13 +143,13 @@ def _validate(here: Session, state: State) -> dict[str, float]:
         "validation_accuracy": math.nan,
         "seconds": state.seconds,
     }
-    if here.job.dataset.classes.val:
+    if session.job.dataset.classes.val:
         measured = list(
             measure_all(
-                here.job.network,
+                session.job.network,
                 state.theta,
-                here.images,
-                here.space("val", settings.train_queries),
+                session.images,
+                session.space("val", settings.train_queries),
                 tasks=settings.validation_tasks,
                 chunk=state.chunks["validation"],
                 ways=settings.ways,
@@ -164,22 +164,23 @@ def _validate(here: Session, state: State) -> dict[str, float]:
     return {key: float(value) for key, value in row.items()}
 
 
-def _wrong(state: State) -> dict[str, Any]:
+def _divergence(state: State) -> dict[str, Any]:
     """Return what is not finite, in which iteration, and which training tasks it saw."""
     numbers, passes = training_batch(
-        torch.tensor(state.wrong.iteration - 1),
+        torch.tensor(state.divergence.iteration - 1),
         state.job.settings.meta_batch_size,
         state.job.settings.training_tasks,
     )
-    return {**vars(state.wrong), "tasks": numbers.tolist(), "passes": passes.tolist()}
+    return {**vars(state.divergence), "tasks": numbers.tolist(), "passes": passes.tolist()}
 
 
 def _diagnosis(state: State, checkpoint: Checkpoint) -> str:
-    wrong = _wrong(state)
+    divergence = _divergence(state)
+    tasks = ", ".join(map(str, divergence["tasks"]))
     kept = f"; the last good checkpoint is {checkpoint.path}" if checkpoint.path.exists() else ""
     return (
-        f"diverged: the {wrong['what']} of iteration {wrong['iteration']:,} "
-        f"(seed {state.job.seed}, training tasks {', '.join(map(str, wrong['tasks']))}) is not "
+        f"diverged: the {divergence['what']} of iteration {divergence['iteration']:,} "
+        f"(seed {state.job.seed}, training tasks {tasks}) is not "
         f"finite; the last good weights are of iteration {state.last.iteration:,}{kept}"
     )
 
@@ -206,19 +207,19 @@ def _place(state: State, origin: dict[str, Any], out: Path) -> None:
     with atomic_file(out / "curve.csv") as unfinished:
         curve = pd.DataFrame(state.curve, columns=columns).astype({"iteration": int})
         curve.to_csv(unfinished, index=False)
-    iterations = state.wrong.iteration if state.wrong else state.iteration
+    iterations = state.divergence.iteration if state.divergence else state.iteration
     record = {
-        "outcome": f"diverged at iteration {iterations:,}" if state.wrong else "finished",
+        "outcome": f"diverged at iteration {iterations:,}" if state.divergence else "finished",
         "iterations": iterations,
         "best_iteration": best.iteration,
         "seconds": state.seconds,
         "seconds_per_iteration": (state.seconds - state.validation_seconds) / iterations,
         **origin,
         "tasks_at_once": {stage: chunk.tasks for stage, chunk in state.chunks.items()},
-        "together": state.job.together,
+        "seed_group": state.job.seed_group,
         "settings": state.job.training_settings(),
     }
-    if state.wrong:
-        record["wrong"] = _wrong(state)
+    if state.divergence:
+        record["divergence"] = _divergence(state)
     with atomic_file(out / "training.json") as unfinished:
         unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

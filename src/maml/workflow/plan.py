@@ -77,7 +77,8 @@ def print_plan(config: Config, cores: int | None = None, *, elsewhere: bool = Fa
     if not elsewhere:
         try:
             workers = find_workers(config, cores)
-            speeds = measure(config, [pair for pair in config.pairs() if any(_of(pair, left))])
+            unfinished = [pair for pair in config.pairs() if any(_work_left(pair, left))]
+            speeds = measure(config, unfinished)
         except UNMEASURABLE as error:
             unknown = " ".join(str(error).split())
     done = sum(not value for value in left.values())
@@ -184,7 +185,7 @@ def time_left(
     return max(free)
 
 
-def _of(pair: Pair, left: Left) -> list[Remaining]:
+def _work_left(pair: Pair, left: Left) -> list[Remaining]:
     """Return what is left of each seed of an experiment and method."""
     return [work for key, work in left.items() if key[:2] == pair]
 
@@ -196,7 +197,7 @@ def _table(config: Config, left: Left, speeds: dict[Pair, Speed]) -> Table:
     for heading in ("seeds", "done", "an iteration", "a training", "its evaluation", "all left"):
         table.add_column(heading, justify="right", no_wrap=True)
     for pair in config.pairs():
-        works, speed = _of(pair, left), speeds.get(pair)
+        works, speed = _work_left(pair, left), speeds.get(pair)
         counts = [str(len(works)), str(sum(not work for work in works))]
         times = [""] * 4
         if speed:
@@ -223,8 +224,8 @@ def _data(config: Config, slug: str, name: str) -> str:
     match dataset.source:
         case "bundled":
             return f"{name} ships with the project, to be prepared"
-        case "drawn":
-            return f"{name} is to be drawn"
+        case "synthetic":
+            return f"{name} is to be made"
         case _ if mirror:
             return f"{name} is to be fetched from {mirror}"
         case _:
@@ -280,7 +281,7 @@ def _shorter(config: Config, cores: int | None) -> str:
     for path in sorted(PRESETS.glob("*.yaml")):
         try:
             preset = configuration.read([Path("config.yaml"), path])
-            if preset.run == config.run or _is_drawn(preset):
+            if preset.run == config.run or _is_synthetic(preset):
                 continue
             left = {job_key(job): remaining(job) for job in preset.jobs()}
             speeds = measure(preset, preset.pairs())
@@ -292,8 +293,8 @@ def _shorter(config: Config, cores: int | None) -> str:
     return "\n".join(text for seconds, text in sorted(found))
 
 
-def _is_drawn(config: Config) -> bool:
-    return any(config.datasets[name].source == "drawn" for name in config.slugs().values())
+def _is_synthetic(config: Config) -> bool:
+    return any(config.datasets[name].source == "synthetic" for name in config.slugs().values())
 
 
 def _short(seconds: float) -> str:

@@ -79,11 +79,11 @@ def bring_back(run: str) -> None:
     entries = _read(location(run))
     checked_out = location(run).stat().st_mtime if entries else 0.0
     foreign = []
-    here = {output: file for output, file in _local()}
+    made = {output: file for output, file in _local()}
     for output, entry in entries.items():
         if not Path(output).exists() or (INCOMPLETE / _name(output)).exists():
             continue
-        local = json.loads(here[output].read_text(encoding="utf-8")) if output in here else None
+        local = json.loads(made[output].read_text(encoding="utf-8")) if output in made else None
         made_here = local is not None and _describes(local, output)
         if made_here and (local == entry["record"] or local["endtime"] > checked_out):
             continue

@@ -30,7 +30,7 @@ from maml.networks.layers import Parameters
 from maml.networks.network import initialise
 from maml.training.iteration import MetaIteration
 from maml.training.measure import measure_all
-from maml.training.together import Together
+from maml.training.seed_group import SeedGroup
 from maml.training.weights import image_shape
 
 CACHE = paths.STATE / "throughput.json"
@@ -137,38 +137,40 @@ def _read_cache() -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def _measure_iteration(here: Session) -> float:
-    settings = here.job.settings
+def _measure_iteration(session: Session) -> float:
+    settings = session.job.settings
     size = settings.meta_batch_size
-    if here.device.type == "cpu":
-        one = _seconds(_iteration(here, 1), 0.0, 1)
+    if session.device.type == "cpu":
+        one = _seconds(_iteration(session, 1), 0.0, 1)
         size = min(size, max(1, int(CPU_ITERATION_SECONDS / one)))
-    seconds = _seconds(_iteration(here, size), ITERATION_SECONDS, settings.iterations)
-    return seconds * settings.meta_batch_size / size / len(here.job.seeds)
+    seconds = _seconds(_iteration(session, size), ITERATION_SECONDS, settings.iterations)
+    return seconds * settings.meta_batch_size / size / len(session.job.seeds)
 
 
-def _iteration(here: Session, tasks: int) -> Callable[[], None]:
+def _iteration(session: Session, tasks: int) -> Callable[[], None]:
     """Return a meta-iteration of so many tasks, which waits for the device."""
-    settings = here.job.settings.model_copy(update={"meta_batch_size": tasks})
-    here = replace(here, job=here.job.model_copy(update={"settings": settings}))
-    of = Together(here)
-    iterate = MetaIteration(here, of.thetas, of.optimizer, of.chunks["training"])
+    settings = session.job.settings.model_copy(update={"meta_batch_size": tasks})
+    session = replace(session, job=session.job.model_copy(update={"settings": settings}))
+    of = SeedGroup(session)
+    iterate = MetaIteration(session, of.thetas, of.optimizer, of.chunks["training"])
     return lambda: iterate().tolist()
 
 
-def _measure_tasks(here: Session) -> tuple[float, float]:
-    settings, theta = here.job.settings, _start(here)
-    most = min(CPU_CHUNK, settings.test_tasks) if here.device.type == "cpu" else settings.test_tasks
-    chunk = here.chunk(max(settings.test_queries), most)
+def _measure_tasks(session: Session) -> tuple[float, float]:
+    settings, theta = session.job.settings, _start(session)
+    most = (
+        min(CPU_CHUNK, settings.test_tasks) if session.device.type == "cpu" else settings.test_tasks
+    )
+    chunk = session.chunk(max(settings.test_queries), most)
     tasks = chunk.tasks
 
     def adapt(steps: int, query_counts: list[int]) -> float:
         def work() -> None:
             for _ in measure_all(
-                here.job.network,
+                session.job.network,
                 theta,
-                here.images,
-                here.space("test", max(query_counts)),
+                session.images,
+                session.space("test", max(query_counts)),
                 tasks=tasks,
                 chunk=chunk,
                 ways=settings.ways,
@@ -196,11 +198,11 @@ def _measure_tasks(here: Session) -> tuple[float, float]:
     )
 
 
-def _start(here: Session) -> Parameters:
+def _start(session: Session) -> Parameters:
     theta = initialise(
-        here.job.network, image_shape(here.job), here.job.settings.ways, here.job.seed
+        session.job.network, image_shape(session.job), session.job.settings.ways, session.job.seed
     )
-    return {name: value.to(here.device, here.dtype) for name, value in theta.items()}
+    return {name: value.to(session.device, session.dtype) for name, value in theta.items()}
 
 
 def _seconds(work: Callable[[], None], at_least: float, times: int) -> float:

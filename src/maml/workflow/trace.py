@@ -124,11 +124,11 @@ def _data(slug: str, evaluated: str, trained: str) -> Link:
         return Link("data", f"{folder}  {evaluated[:SHOWN]}", "trained on other images")
     if not folder.exists():
         return Link("data", f"{folder}  {evaluated[:SHOWN]}, not here to be compared")
-    here = _content(folder)
+    current = _content(folder)
     return Link(
         "data",
-        f"{folder}  {here[:SHOWN]}",
-        "" if here == evaluated else "not what it was trained and evaluated on",
+        f"{folder}  {current[:SHOWN]}",
+        "" if current == evaluated else "not what it was trained and evaluated on",
     )
 
 

@@ -114,8 +114,8 @@ def jobs_left(command: str) -> list[str]:
 
 def _usable() -> bool:
     """Return whether this is a git clone that DVC knows, and DVC is installed."""
-    here = Path(".dvc").is_dir() and Path(".git").exists()
-    return here and importlib.util.find_spec("dvc") is not None
+    checkout = Path(".dvc").is_dir() and Path(".git").exists()
+    return checkout and importlib.util.find_spec("dvc") is not None
 
 
 def _stages(path: Path) -> dict[str, Any]:

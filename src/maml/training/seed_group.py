@@ -19,7 +19,7 @@ from maml.training import weights
 from maml.training.state import State
 
 
-class Together:
+class SeedGroup:
     """What the trainings of a job share, and their states.
 
     Attributes:
@@ -28,25 +28,25 @@ class Together:
         states: of each seed, whose weights and moments are parts of these tensors.
     """
 
-    def __init__(self, here: Session, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, session: Session, say: Callable[[str], None] = lambda line: None) -> None:
         """Start the trainings of ``here.job``; ``say`` is told where memory is short."""
-        jobs, settings = here.job.each(), here.job.settings
+        jobs, settings = session.job.each(), session.job.settings
         starts = [
             initialise(job.network, weights.image_shape(job), settings.ways, job.seed)
             for job in jobs
         ]
         self.thetas: Parameters = {
-            name: torch.stack([start[name] for start in starts]).to(here.device, here.dtype)
+            name: torch.stack([start[name] for start in starts]).to(session.device, session.dtype)
             for name in starts[0]
         }
         self.optimizer = MetaOptimizer(self.thetas, settings)
         queries, size = settings.train_queries, settings.meta_batch_size
         self.chunks = {
-            "training": here.chunk(queries, size, say, seeds=len(jobs)),
-            "validation": here.chunk(queries, settings.validation_tasks, say),
+            "training": session.chunk(queries, size, say, seeds=len(jobs)),
+            "validation": session.chunk(queries, settings.validation_tasks, say),
         }
         self.states = [
-            State(job, _of(self.thetas, index), self.optimizer.of_seed(index), self.chunks)
+            State(job, _theta_of(self.thetas, index), self.optimizer.of_seed(index), self.chunks)
             for index, job in enumerate(jobs)
         ]
 
@@ -68,23 +68,23 @@ class Together:
     @property
     def diverged(self) -> bool:
         """Whether all trainings have gone wrong, so that none is worth another iteration."""
-        return all(state.wrong for state in self.states)
+        return all(state.divergence for state in self.states)
 
     def count(self, losses_and_accuracies: Tensor) -> None:
         """Note an iteration, float ``(seeds, 2)``."""
         for state, row in zip(self.states, losses_and_accuracies, strict=True):
             state.count(row)
 
-    def look(self) -> list[State]:
+    def fetch_losses(self) -> list[State]:
         """Fetch the losses; return the trainings that are found to have gone wrong."""
-        good = [state for state in self.states if not state.wrong]
+        good = [state for state in self.states if not state.divergence]
         for state in good:
-            state.look()
-        return [state for state in good if state.wrong]
+            state.fetch_losses()
+        return [state for state in good if state.divergence]
 
     def recent(self, iterations: int) -> tuple[float, float]:
         """Return loss and accuracy of the last iterations, a mean over the seeds that go on."""
-        rows = [state.since_row[-iterations:] for state in self.states if not state.wrong]
+        rows = [state.since_row[-iterations:] for state in self.states if not state.divergence]
         loss, accuracy = torch.cat(rows).mean(dim=0).tolist()
         return loss, accuracy
 
@@ -105,5 +105,5 @@ class Together:
             raise ValueError("its seeds are not equally far")
 
 
-def _of(thetas: Parameters, index: int) -> Parameters:
+def _theta_of(thetas: Parameters, index: int) -> Parameters:
     return {name: value[index] for name, value in thetas.items()}

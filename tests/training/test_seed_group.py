@@ -10,17 +10,17 @@ from trainings import OUTPUTS, checkpoints, crash, files, poison_loss
 from maml.files import paths
 from maml.training import weights
 from maml.training.evaluate import evaluate
-from maml.training.together import Together
+from maml.training.seed_group import SeedGroup
 from maml.training.train import train
 
-BOTH = {"together": [0, 1]}
+BOTH = {"seed_group": [0, 1]}
 
 
 @pytest.fixture
-def group(drawn, tmp_path, monkeypatch):
+def group(tiny_job, tmp_path, monkeypatch):
     """Three seeds of a tiny experiment, trained at once in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    return drawn("omniglot-5way-1shot", "maml", 0).model_copy(update={"together": [0, 1, 2]})
+    return tiny_job("omniglot-5way-1shot", "maml", 0).model_copy(update={"seed_group": [0, 1, 2]})
 
 
 def of_each(folder, seeds=3):
@@ -28,9 +28,9 @@ def of_each(folder, seeds=3):
 
 
 def test_seeds_that_are_trained_at_once_end_as_each_alone(group, glyphs, tmp_path):
-    train(group, glyphs, *of_each(tmp_path / "together"))
-    for one, out in zip(group.each(), of_each(tmp_path / "together"), strict=True):
-        alone = one.model_copy(update={"together": []})
+    train(group, glyphs, *of_each(tmp_path / "seed_group"))
+    for one, out in zip(group.each(), of_each(tmp_path / "seed_group"), strict=True):
+        alone = one.model_copy(update={"seed_group": []})
         train(alone, glyphs, tmp_path / "alone")
         ours, theirs = (pd.read_csv(folder / "curve.csv") for folder in (out, tmp_path / "alone"))
         pd.testing.assert_frame_equal(
@@ -42,7 +42,7 @@ def test_seeds_that_are_trained_at_once_end_as_each_alone(group, glyphs, tmp_pat
             for key, value in expected.theta.items():
                 torch.testing.assert_close(trained.theta[key], value, rtol=1e-3, atol=1e-4)
         record = json.loads((out / "training.json").read_text())
-        assert record["together"] == [0, 1, 2]
+        assert record["seed_group"] == [0, 1, 2]
         assert record["settings"]["seed"] == one.seed
         assert record["settings"]["seeds_at_once"] == 3
         evaluate(one, glyphs, out)
@@ -106,25 +106,25 @@ def test_when_all_seeds_diverge_there_is_nothing_to_go_on_with(
         assert record["outcome"] == "diverged at iteration 6"
 
 
-def test_seeds_that_are_not_equally_far_are_refused(drawn):
-    here = without_data(drawn("omniglot-5way-1shot", "maml", 0).model_copy(update=BOTH))
-    saved = Together(here).saved()
+def test_seeds_that_are_not_equally_far_are_refused(tiny_job):
+    session = without_data(tiny_job("omniglot-5way-1shot", "maml", 0).model_copy(update=BOTH))
+    saved = SeedGroup(session).saved()
     saved["seeds"][1] |= {"iteration": 2}
     saved["seeds"][1]["optimizer"]["updates"] += 2
     with pytest.raises(ValueError, match="its seeds are not equally far"):
-        Together(here).restore(saved)
+        SeedGroup(session).restore(saved)
 
 
-def test_seeds_share_the_time_of_their_job(drawn, monkeypatch):
+def test_seeds_share_the_time_of_their_job(tiny_job, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr("maml.training.state.time.perf_counter", lambda: clock[0])
-    here = without_data(drawn("omniglot-5way-1shot", "maml", 0).model_copy(update=BOTH))
-    one = Together(here)
+    session = without_data(tiny_job("omniglot-5way-1shot", "maml", 0).model_copy(update=BOTH))
+    one = SeedGroup(session)
     clock[0] = 130.0
     saved = one.saved()
     assert [state.seconds for state in one.states] == [15.0, 15.0]
     clock[0] = 1000.0
-    two = Together(here)
+    two = SeedGroup(session)
     two.restore(saved)
     clock[0] = 1010.0
     assert [state.seconds for state in two.states] == [20.0, 20.0]

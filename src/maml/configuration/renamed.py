@@ -1,0 +1,49 @@
+"""What keys and values of ``config.yaml`` were called before, so that an older file is told."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from maml.files.errors import UserError
+
+
+class Renamed(NamedTuple):
+    """A value that has another name now.
+
+    Attributes:
+        path: of the key; ``*`` stands for any name.
+        before: the value then.
+        now: the value that means the same.
+    """
+
+    path: tuple[str, ...]
+    before: Any
+    now: Any
+
+
+RENAMED = (Renamed(("datasets", "*", "source"), "drawn", "synthetic"),)
+
+
+def check_names(raw: Any) -> None:
+    """Refuse a configuration that uses names of an older version.
+
+    Raises:
+        UserError: the message says of each such key what to write now.
+    """
+    found = [
+        f"{'.'.join(path)}: {renamed.before!r} is called {renamed.now!r} now"
+        for renamed in RENAMED
+        for path, value in _at(raw, renamed.path)
+        if value == renamed.before
+    ]
+    if found:
+        raise UserError(f"config: {'; '.join(found)}")
+
+
+def _at(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield each place that ``path`` matches, with what stands there."""
+    if not path:
+        yield (), part
+    elif isinstance(part, Mapping):
+        for key in part if path[0] == "*" else [path[0]] if path[0] in part else []:
+            for below, value in _at(part[key], path[1:]):
+                yield (str(key), *below), value
