@@ -8,7 +8,7 @@ from helpers import ROOT
 from hypothesis import HealthCheck, settings
 from webserver import serving
 
-from maml.compute import devices
+from maml.compute import arithmetic
 from maml.configuration import config
 from maml.data import fetch
 from maml.data.download import download
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def device(request) -> str:
     """Where our side computes; what it is compared with stays on the CPU."""
-    devices.compute_exactly(torch.device(request.param))
+    arithmetic.compute_exactly(torch.device(request.param))
     return request.param
 
 

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 from benchmarks.processes import Ask, asked
-from maml.compute import devices
+from maml.compute import arithmetic
 
 TRAINING, ANY_ORDER, DEFAULT = "as training", "any order", "PyTorch's default"
 NAMES = (TRAINING, ANY_ORDER, DEFAULT)
@@ -23,7 +23,7 @@ def choose(name: str, device: torch.device) -> None:
     if name == DEFAULT:
         return
     workspace = os.environ.get(WORKSPACE)
-    devices.compute_exactly(device)
+    arithmetic.compute_exactly(device)
     if name == ANY_ORDER:
         torch.use_deterministic_algorithms(False)
         if workspace is None:

@@ -199,8 +199,8 @@ def test_every_contender_is_compared_and_timed(session, device, method):
         ("training_batch", lambda done, *sizes: training_batch(0 * done, *sizes)),  # the same again
     ],
 )
-def test_a_wrong_iteration_is_named_and_not_timed(session, monkeypatch, attribute, divergence):
-    monkeypatch.setattr(training, attribute, divergence)
+def test_a_wrong_iteration_is_named_and_not_timed(session, monkeypatch, attribute, wrong):
+    monkeypatch.setattr(training, attribute, wrong)
     rows = of_device.measure(tiny(), session, (1e9, "a product"), seconds=0)
     rows = pd.DataFrame(rows).set_index("contender")
     for name in ("ours, whole iteration", "ours, three seeds"):

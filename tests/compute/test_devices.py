@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from maml.compute import devices
+from maml.compute import arithmetic, devices
 from maml.configuration.schema import Runtime
 from maml.files.errors import UserError
 
@@ -206,8 +206,8 @@ def test_memory_is_limited_as_a_share_of_the_gpus(monkeypatch, device, gibibytes
 
 
 def test_the_precision_names_a_dtype():
-    assert devices.dtype("float32") == torch.float32
-    assert devices.dtype("float64") == torch.float64
+    assert arithmetic.dtype("float32") == torch.float32
+    assert arithmetic.dtype("float64") == torch.float64
 
 
 def test_a_gpu_is_to_compute_float32_as_float32_and_a_cpu_is_left_alone(monkeypatch):
@@ -220,10 +220,10 @@ def test_a_gpu_is_to_compute_float32_as_float32_and_a_cpu_is_left_alone(monkeypa
 
     before = state()
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
-    devices.compute_exactly(torch.device("cpu"))
+    arithmetic.compute_exactly(torch.device("cpu"))
     assert state() == before
     try:
-        devices.compute_exactly(torch.device("cuda"))
+        arithmetic.compute_exactly(torch.device("cuda"))
         assert state() == ("ieee", "ieee", True)
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"  # a person's choice stays
     finally:

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_flatten
 
 from maml.algorithm.meta import meta_gradient, meta_gradients
 from maml.algorithm.optimizer import MetaOptimizer
-from maml.compute import devices
+from maml.compute import arithmetic
 from maml.compute.graphs import unchanged
 from maml.compute.session import Session
 from maml.configuration.config import Job
@@ -258,7 +258,7 @@ def test_a_simulated_gpu_waits_for_nothing(tiny_job, experiment, method, form, s
 
 @pytest.fixture
 def gpu():
-    devices.compute_exactly(torch.device("cuda"))
+    arithmetic.compute_exactly(torch.device("cuda"))
 
 
 @pytest.mark.cuda

@@ -14,7 +14,7 @@ from trainings import OUTPUTS, checkpoints, crash, files, poison_loss
 from maml.data.prepare import prepare
 from maml.files import paths
 from maml.files.errors import UserError
-from maml.training import iteration, weights
+from maml.training import iteration, loop, weights
 from maml.training import train as module
 from maml.training.evaluate import evaluate
 from maml.training.train import train
@@ -126,18 +126,18 @@ def test_a_run_that_is_asked_to_end_saves_first(job, data, tmp_path, at_iteratio
 def test_a_validation_is_left_at_once_and_done_again(job, data, tmp_path, monkeypatch):
     train(job, data, tmp_path / "whole")
     shutil.rmtree(paths.CHECKPOINTS)
-    original = module.measure_all
+    original = loop.measure_all
 
     def interrupted(*arguments, **keywords):
         yield from original(*arguments, **keywords)
         os.kill(os.getpid(), signal.SIGTERM)
         pytest.fail("the validation went on")
 
-    monkeypatch.setattr(module, "measure_all", interrupted)
+    monkeypatch.setattr(loop, "measure_all", interrupted)
     for _ in range(2):  # the second process has nothing to do but that validation
         with pytest.raises(SystemExit):
             train(job, data, tmp_path / "resumed")
-    monkeypatch.setattr(module, "measure_all", original)
+    monkeypatch.setattr(loop, "measure_all", original)
     train(job, data, tmp_path / "resumed")
     assert files(tmp_path / "whole") == files(tmp_path / "resumed")
 

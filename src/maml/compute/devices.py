@@ -64,30 +64,6 @@ def choose(setting: str, name: str = "runtime.device") -> "torch.device":
     return torch.device("cuda:0" if usable and setting != "cpu" else "cpu")
 
 
-def dtype(precision: str) -> "torch.dtype":
-    """Return what numbers are kept in."""
-    import torch
-
-    return {"float32": torch.float32, "float64": torch.float64}[precision]
-
-
-def compute_exactly(device: "torch.device") -> None:
-    """Have a GPU compute float32 as such, and the same bits each time; a CPU does anyway.
-
-    By default PyTorch lets convolutions on a GPU round their operands to TF32's 10 bits, and takes
-    kernels that add in any order.
-    """
-    import torch
-
-    if device.type == "cpu":
-        return
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
-    torch.backends.cudnn.conv.fp32_precision = "ieee"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
-
-
 def limit_memory(device: "torch.device", gibibytes: float | None) -> None:
     """Let this process's tensors take so much of a GPU's memory at most; None: all of it.
 

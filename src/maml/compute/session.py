@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from maml.compute import devices
+from maml.compute import arithmetic, devices
 from maml.compute.allocator import keep_freed_memory
 from maml.compute.chunk import Chunk, short_of_memory
 from maml.configuration.config import Job
@@ -98,12 +98,12 @@ def open_session(job: Job, folder: Path) -> Iterator[Session]:
     data = store.load(folder)
     _check(data, job, folder)
     with devices.taken(job.runtime) as device:
-        devices.compute_exactly(device)
+        arithmetic.compute_exactly(device)
         devices.limit_memory(device, job.runtime.gpu_memory_gib)
         yield Session(
             job=job,
             device=device,
-            dtype=devices.dtype(job.runtime.precision),
+            dtype=arithmetic.dtype(job.runtime.precision),
             data=data,
             images=device_images(data, device),
         )

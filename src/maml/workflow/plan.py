@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from maml.compute import devices
+from maml.compute import arithmetic, devices
 from maml.configuration import config as configuration
 from maml.configuration.config import Config, Job
 from maml.configuration.schema import Dataset
@@ -269,7 +269,7 @@ def _result_bytes(job: Job) -> int:
     settings = job.settings
     shapes = parameter_shapes(job.network, image_shape(job), settings.ways)
     numbers = sum(math.prod(shape) for shape in shapes.values())
-    width = devices.dtype(job.runtime.precision).itemsize
+    width = arithmetic.dtype(job.runtime.precision).itemsize
     steps = settings.test_steps + 1
     rows = len(CHECKPOINTS) * settings.test_tasks * len(settings.test_queries) * steps
     return numbers * width * (2 + STATES_PER_CHECKPOINT) + rows * BYTES_PER_ROW

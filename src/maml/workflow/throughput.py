@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from maml.compute import devices
+from maml.compute import arithmetic, devices
 from maml.compute.allocator import keep_freed_memory
 from maml.compute.session import Session
 from maml.configuration.config import Job
@@ -116,7 +116,7 @@ def _remembered(
         keep_freed_memory()
         devices.limit_memory(device, job.runtime.gpu_memory_gib)
         torch.set_num_threads(job.runtime.threads)
-        devices.compute_exactly(device)
+        arithmetic.compute_exactly(device)
         known = _read_cache() | {key: measure(_random_session(job, device))}
         # A measurement that cannot be remembered is as good.
         with suppress(OSError, UserError), atomic_file(CACHE) as unfinished:
@@ -231,7 +231,7 @@ def _random_session(job: Job, device: torch.device) -> Session:
     return Session(
         job=job,
         device=device,
-        dtype=devices.dtype(job.runtime.precision),
+        dtype=arithmetic.dtype(job.runtime.precision),
         data=PreparedData(
             name="random",
             images=np.broadcast_to(one.numpy(), (count, *shape)),
