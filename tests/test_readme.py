@@ -30,7 +30,7 @@ def test_the_example_adapts_to_ones_own_drawings(paper, tmp_path, monkeypatch, c
             drawing.save(folder / file)
     job = paper.job("omniglot-5way-1shot", "maml", 0)
     (place,) = re.findall(r'weights\.load\("(.*?)"\)', example)
-    theta = initialise(job.network, weights.image_shape(job), job.settings.ways, seed=0)
+    theta = initialise(job.network, job.dataset.image_shape, job.settings.ways, seed=0)
     weights.save(Path(place), theta, job, iteration=0)
     torch.manual_seed(0)
     exec(compile(example, "README.md", "exec"), {})

@@ -22,7 +22,7 @@ from maml.compute.session import open_session
 from maml.configuration import config as configuration
 from maml.files import paths, provenance
 from maml.files.atomic import atomic_file, atomic_folder
-from maml.files.codedigest import code_digest
+from maml.files.codedigest import JOBS, code_digest
 from maml.files.errors import UserError
 
 FILES = (ROOT / "config.yaml", ROOT / "benchmarks" / "precision" / "gradients.yaml")
@@ -68,9 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 def _about() -> dict[str, Any]:
     files = sorted(file for file in Path(__file__).parent.iterdir() if file.is_file())
     ours = [provenance.file_digest(file) for file in files if file.name != "page.py"]
-    code = provenance.digest_of(
-        [code_digest("maml.training.train", "maml.training.evaluate"), *ours]
-    )
+    code = provenance.digest_of([code_digest(JOBS["train"], JOBS["evaluate"]), *ours])
     return machine.about(None) | {"code": code}
 
 

@@ -11,7 +11,6 @@ from maml.compute.session import Session
 from maml.networks.layers import Parameters
 from maml.networks.network import initialise
 from maml.training import published
-from maml.training.weights import image_shape
 
 ITERATIONS = {"omniglot-5way-1shot": (0, 300), "miniimagenet-5way-1shot": (0, 50)}
 """Experiment → after how many iterations of MAML, in float32 and with seed 0."""
@@ -39,7 +38,7 @@ class State:
 def states(session: Session, iterations: tuple[int, ...]) -> Iterator[State]:
     """Train ``here``'s job and yield its weights after these iterations, then the authors'."""
     job = session.job
-    theta = initialise(job.network, image_shape(job), job.settings.ways, job.seed)
+    theta = initialise(job.network, job.dataset.image_shape, job.settings.ways, job.seed)
     thetas = {name: value[None] for name, value in theta.items()}  # of one seed: the same memory
     iterate, done = meta_iterations(session, thetas), 0
     for after in iterations:

@@ -27,7 +27,7 @@ AUTHORS = ROOT / "tests" / "golden" / "miniimagenet-5way-1shot-trained.npz"
 def trained(place: Place, change=lambda theta: theta, **settings: object) -> Meet:
     """Write what a training leaves, with other weights or settings; return what evaluates it."""
     job = place.job(EXPERIMENT)
-    theta = change(initialise(job.network, weights.image_shape(job), job.settings.ways, 0))
+    theta = change(initialise(job.network, job.dataset.image_shape, job.settings.ways, 0))
     other = job.model_copy(update={"settings": job.settings.model_copy(update=settings)})
     for name in ("best", "last"):
         weights.save(FOLDER / f"{name}.safetensors", theta, other, iteration=1)

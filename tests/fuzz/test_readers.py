@@ -59,7 +59,7 @@ def test_configurations(raw):
 
 @pytest.fixture(scope="module")
 def trained(job, folder):
-    theta = initialise(job.network, weights.image_shape(job), job.settings.ways, 0)
+    theta = initialise(job.network, job.dataset.image_shape, job.settings.ways, 0)
     weights.save(folder / "whole", theta, job, iteration=7)
     return (folder / "whole").read_bytes()
 

@@ -9,7 +9,7 @@ from maml.training import weights
 @pytest.fixture
 def saved(tiny_job, tmp_path):
     job = tiny_job("omniglot-5way-1shot", "maml", 0)
-    theta = initialise(job.network, weights.image_shape(job), 5, 0)
+    theta = initialise(job.network, job.dataset.image_shape, 5, 0)
     weights.save(tmp_path / "w.safetensors", theta, job, iteration=7)
     return job, theta, tmp_path / "w.safetensors"
 

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from maml.files import paths
-from maml.files.codedigest import code_digest
+from maml.files.codedigest import code_of
 from maml.training.checkpoint import location
 from maml.workflow.remaining import Remaining, remaining, whole
 
 NOTHING = Remaining(0, 0, 0)
-CODE = {module: code_digest(module) for module in ("maml.training.train", "maml.training.evaluate")}
+CODE = {kind: code_of(kind) for kind in ("train", "evaluate")}
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def train(job, **changes):
     record = {
         "outcome": "finished",
         "settings": job.training_settings(),
-        "code": CODE["maml.training.train"],
+        "code": CODE["train"],
     }
     (folder(job) / "training.json").write_text(json.dumps(record | changes))
 
@@ -39,7 +39,7 @@ def evaluate(job, **changes):
     record = {
         "outcome": "finished",
         "settings": {**job.training_settings(), **job.evaluation_settings()},
-        "code": CODE["maml.training.evaluate"],
+        "code": CODE["evaluate"],
     }
     lines = f"# {json.dumps(record | changes)}\ncheckpoint,queries,task,step,accuracy,loss\n"
     (folder(job) / "evaluation.csv").write_text(lines)
@@ -49,7 +49,7 @@ def stop(job, iteration, **changes):
     """Leave a checkpoint, as an interrupted training does."""
     inputs = {
         "settings": job.training_settings(),
-        "code": CODE["maml.training.train"],
+        "code": CODE["train"],
         "data": "",
         **changes,
     }

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
 from maml.configuration import config as configuration
 from maml.workflow import records, versioning
-from maml.files.codedigest import code_digest
+from maml.files.codedigest import code_of
 from maml.compute.devices import visible_gpus
 from maml.files.errors import UserError
 from maml.files.atomic import atomic_file

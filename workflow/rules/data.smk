@@ -53,7 +53,7 @@ rule prepare:
         dataset=lambda wildcards: SLUGS[wildcards.slug],
         folder=subpath(output[0], parent=True),
         settings=lambda wildcards: settings.datasets[SLUGS[wildcards.slug]].model_dump(),
-        code=code_digest("maml.data.prepare"),
+        code=code_of("prepare"),
     message:
         "Preparing {params.dataset}"
     shell:
@@ -83,7 +83,7 @@ rule preview:
         settings=lambda wildcards: settings.experiment(shown(wildcards)).model_dump(
             include={"ways", "shots", "rotations"}
         ),
-        code=code_digest("maml.results.preview"),
+        code=code_of("preview"),
     message:
         "Drawing sampled tasks of {wildcards.dataset}"
     shell:

@@ -30,7 +30,7 @@ rule evaluate:
         data=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
         settings=lambda wildcards: job(wildcards).evaluation_settings(),
-        code=code_digest("maml.training.evaluate"),
+        code=code_of("evaluate"),
     message:
         "Evaluating {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
     shell:

@@ -51,7 +51,7 @@ rule tables:
         runtime=30,
     params:
         settings=summary_settings(),
-        code=code_digest("maml.results.tables"),
+        code=code_of("tables"),
     message:
         "Rendering the tables"
     shell:
@@ -101,7 +101,7 @@ rule figures:
         runtime=30,
     params:
         settings=summary_settings(),
-        code=code_digest("maml.results.figures"),
+        code=code_of("figures"),
     message:
         "Rendering the figures"
     shell:
@@ -125,7 +125,7 @@ rule plots:
         runtime=30,
     params:
         settings=summary_settings(),
-        code=code_digest("maml.results.plots"),
+        code=code_of("plots"),
     message:
         "Tabulating the plots"
     shell:
@@ -147,7 +147,7 @@ rule cards:
         runtime=30,
     params:
         settings=summary_settings(),
-        code=code_digest("maml.results.cards"),
+        code=code_of("cards"),
     message:
         "Writing the cards of the trained networks"
     shell:

@@ -37,7 +37,7 @@ rule train:
         data=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
         settings=lambda wildcards: job(wildcards).training_settings(),
-        code=code_digest("maml.training.train"),
+        code=code_of("train"),
     message:
         "Training {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
     shell:
@@ -72,7 +72,7 @@ for seeds in [group for group in settings.seed_groups() if len(group) > 1]:
             folders=lambda wildcards, output: list(dict.fromkeys(map(os.path.dirname, output))),
             settings=settings_of(seeds),
             seeds=",".join(map(str, seeds)),
-            code=code_digest("maml.training.train"),
+            code=code_of("train"),
         message:
             "Training {wildcards.experiment}, {wildcards.method}, seeds {params.seeds}"
         shell:

@@ -183,6 +183,7 @@ class Job(Strict):
             chosen |= {
                 "seed": self.seed,
                 "dataset": self.dataset.model_dump(exclude={"source"}),
+                "image_shape": list(self.dataset.image_shape),
                 "network": self.network.model_dump(),
                 "method": self.gradient.model_dump(exclude={"label", "paper_row"}),
                 "cuda_graphs": self.runtime.cuda_graphs,

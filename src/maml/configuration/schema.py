@@ -58,6 +58,11 @@ class Dataset(Strict):
         return 1 if self.format == "omniglot" else 3
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of a prepared image."""
+        return self.channels, self.image_size, self.image_size
+
+    @property
     def may_be_passed_on(self) -> bool:
         """Whether the licence allows to copy the images to others: ImageNet's terms do not."""
         return self.format != "miniimagenet" or self.source == "synthetic"

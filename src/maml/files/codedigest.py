@@ -1,7 +1,11 @@
-"""Which code a job runs, as a digest that a comment does not change.
+"""Which code decides a result, as a digest that neither a comment nor a message changes.
 
-The workflow's rules hold such a digest among their parameters: an edit of ``meta.py`` retrains, an
-edit of ``figures.py`` redraws, and an edit of a comment or a docstring does neither.
+The workflow's rules hold such a digest among their parameters, and every result notes it: an edit
+of the meta-gradient trains again, an edit of a figure draws it again, and an edit of a comment, of
+an error's text or of a progress bar does nothing.
+
+A job's digest covers the module of :data:`JOBS` and all that it imports, but for :data:`LEFT_OUT`.
+So a new module counts unless it is said there that it decides no number.
 """
 
 import ast
@@ -15,46 +19,96 @@ from maml.files.errors import UserError
 
 PACKAGE = Path(__file__).parents[1]
 
-# What the configuration says enters a job's parameters by value, so that a new key, a better
-# description or message does not retrain. The others only name and guard places, put files there
-# and show progress.
-LEFT_OUT = frozenset(
-    {
-        "maml",
-        "maml.files.codedigest",
-        "maml.configuration.config",
-        "maml.files.errors",
-        "maml.files.atomic",
-        "maml.files.locks",
-        "maml.files.paths",
-        "maml.training.progress",
-        "maml.configuration.schema",
-        "maml.training.stopping",
-    }
+JOBS = {
+    "prepare": "maml.data.prepare",
+    "preview": "maml.results.preview",
+    "train": "maml.training.loop",
+    "evaluate": "maml.training.evaluate",
+    "tables": "maml.results.tables",
+    "figures": "maml.results.figures",
+    "plots": "maml.results.plots",
+    "cards": "maml.results.cards",
+}
+"""What a rule does → the module that does it.
+
+Images enter a training by the digest of their content, whatever code prepared them.
+"""
+
+LEFT_OUT = (
+    "maml.files",  # places, locks and whole files
+    "maml.configuration",  # settings enter a job's parameters by value, defaults included
+    "maml.compute.devices",  # which device is free; the one that was used is noted by name
+    "maml.training.checkpoint",
+    "maml.training.divergence",
+    "maml.training.progress",
+    "maml.training.stopping",
+    "maml.training.loop:save",
+    "maml.training.seed_group:SeedGroup.saved",
+    "maml.training.seed_group:SeedGroup.restore",
+    "maml.training.state:State.saved",
+    "maml.training.state:State.restore",
 )
+"""What decides no number: rooms, modules, and ``module:function``."""
+
+SAYING = frozenset({"print", "say", "warn"})
+"""Functions and methods that only say something; so do all of an object named ``progress``."""
+
+
+def code_of(job: str) -> str:
+    """Return the digest of the code that decides what a job of :data:`JOBS` makes."""
+    return code_digest(JOBS[job])
 
 
 def code_digest(*modules: str) -> str:
-    """Return the sha256 of these modules and of all modules of the project that they import.
+    """Return the sha256 of these modules and of those of the project that they import.
 
     Imports are found in the source, those inside functions included; nothing is imported. The
-    digest does not see comments, docstrings and layout.
+    digest does not see comments, docstrings, layout, nor what is said: the texts of errors, what is
+    printed, and progress.
 
     Args:
-        modules: dotted names, as ``maml.training.train``.
+        modules: dotted names, as ``maml.training.loop``.
 
     Raises:
         UserError: there is no such module, or it does not parse.
     """
+    trees = _trees(modules)
+    content = [[module, _canonical(trees[module])] for module in sorted(trees)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def modules_of(*modules: str) -> list[str]:
+    """Return the names of the modules that their digest covers, in order."""
+    return sorted(_trees(modules))
+
+
+def _trees(modules: tuple[str, ...]) -> dict[str, ast.Module]:
     trees: dict[str, ast.Module] = {}
     ahead = list(modules)
     while ahead:
         module = ahead.pop()
         if module not in trees:
-            trees[module] = _tree(module)
-            ahead.extend(_imports(module, trees[module]) - LEFT_OUT)
-    content = [[module, _canonical(trees[module])] for module in sorted(trees)]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+            trees[module] = _without_left_out(module, _tree(module))
+            ahead.extend(name for name in _imports(module, trees[module]) if _counts(name))
+    return trees
+
+
+def _counts(module: str) -> bool:
+    """Tell whether a module may decide a number; the package's own file has its version alone."""
+    left_out = any(module == name or module.startswith(f"{name}.") for name in LEFT_OUT)
+    return module != "maml" and not left_out
+
+
+def _without_left_out(module: str, tree: ast.Module) -> ast.Module:
+    """Return a module without the functions of it that are left out."""
+    names = [name.partition(":")[2] for name in LEFT_OUT if name.startswith(f"{module}:")]
+    for name in names:
+        parent: Any = tree
+        *classes, function = name.split(".")
+        for part in classes:
+            parent = next(node for node in parent.body if getattr(node, "name", None) == part)
+        parent.body = [node for node in parent.body if getattr(node, "name", None) != function]
+    return tree
 
 
 def _file(name: str) -> Path | None:
@@ -101,6 +155,13 @@ def _canonical(node: Any) -> Any:
     fields = dict(ast.iter_fields(node))
     if "body" in fields and _has_docstring(node):
         fields["body"] = fields["body"][1:]
+    for name in ("body", "orelse", "finalbody"):
+        if isinstance(fields.get(name), list):
+            fields[name] = [statement for statement in fields[name] if not _only_says(statement)]
+    if isinstance(node, ast.Call) and _name(node.func) == "UserError":
+        fields["args"], fields["keywords"] = [], []
+    if isinstance(node, ast.Raise):
+        fields["exc"] = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
     # Newer versions add fields that are empty unless new syntax is used.
     return [
         type(node).__name__,
@@ -111,3 +172,17 @@ def _canonical(node: Any) -> Any:
 def _has_docstring(node: ast.AST) -> bool:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     return isinstance(node, documented) and ast.get_docstring(node) is not None
+
+
+def _only_says(statement: ast.stmt) -> bool:
+    """Tell whether a statement is a call that says something and does nothing else."""
+    if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
+        return False
+    function = statement.value.func
+    of = _name(function.value) if isinstance(function, ast.Attribute) else ""
+    return _name(function).removeprefix("_") in SAYING or of == "progress"
+
+
+def _name(node: ast.expr) -> str:
+    """Return the last part of a dotted name; empty if it is none."""
+    return getattr(node, "id", None) or getattr(node, "attr", "")

@@ -19,7 +19,7 @@ from maml.configuration.config import Job
 from maml.configuration.schema import Runtime
 from maml.files import locks, provenance
 from maml.files.atomic import atomic_file, remove_unfinished
-from maml.files.codedigest import code_digest
+from maml.files.codedigest import code_of
 from maml.files.errors import UserError
 from maml.training import checkpoint, weights
 from maml.training.measure import Measured, measure_all
@@ -70,7 +70,7 @@ def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
             "iteration": {name: trained[name].about["iteration"] for name in CHECKPOINTS},
             "data": session.data.digest,
             "source": session.data.source,
-            "code": code_digest("maml.training.evaluate"),
+            "code": code_of("evaluate"),
             "device": devices.describe(session.device),
             "versions": provenance.versions(),
             "tasks_at_once": chunk.tasks,

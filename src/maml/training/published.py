@@ -63,7 +63,7 @@ def place(archive: Path, job: Job, iteration: int, out: Path) -> None:
             f"{archive} does not hold the authors' weights of {job.experiment} ({reason}); "
             "name the file that they published"
         ) from error
-    expected = parameter_shapes(job.network, weights.image_shape(job), job.settings.ways)
+    expected = parameter_shapes(job.network, job.dataset.image_shape, job.settings.ways)
     for name, shape in expected.items():
         if tuple(theta[name].shape) != shape:
             raise UserError(

@@ -15,7 +15,6 @@ from maml.algorithm.optimizer import MetaOptimizer
 from maml.compute.session import Session
 from maml.networks.layers import Parameters
 from maml.networks.network import initialise
-from maml.training import weights
 from maml.training.state import State
 
 
@@ -32,7 +31,7 @@ class SeedGroup:
         """Start the trainings of ``here.job``; ``say`` is told where memory is short."""
         jobs, settings = session.job.each(), session.job.settings
         starts = [
-            initialise(job.network, weights.image_shape(job), settings.ways, job.seed)
+            initialise(job.network, job.dataset.image_shape, settings.ways, job.seed)
             for job in jobs
         ]
         self.thetas: Parameters = {

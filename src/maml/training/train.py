@@ -16,7 +16,7 @@ from maml.compute.session import Session, open_session
 from maml.configuration.config import Job
 from maml.files import locks, provenance
 from maml.files.atomic import atomic_file, remove_unfinished
-from maml.files.codedigest import code_digest
+from maml.files.codedigest import code_of
 from maml.training import weights
 from maml.training.checkpoint import Checkpoint
 from maml.training.divergence import diagnosis, what_diverged
@@ -47,7 +47,7 @@ def train(job: Job, data_folder: Path, *outs: Path) -> None:
         Progress(job, "training", total) as progress,
     ):
         origin = {
-            "code": code_digest("maml.training.train"),
+            "code": code_of("train"),
             "data": session.data.digest,
             "device": devices.describe(session.device),
             "versions": provenance.versions(),

@@ -46,7 +46,7 @@ class Trained:
             A function from images ``(images, channels, height, width)`` to logits ``(images,
             ways)``. Batch norm uses the statistics of the images that are given together.
         """
-        expected = image_shape(self.job)
+        expected = self.job.dataset.image_shape
         if tuple(images.shape[1:]) != expected or len(images) != len(labels):
             raise UserError(
                 f"these weights take images (images, {', '.join(map(str, expected))}) and a label "
@@ -61,11 +61,6 @@ class Trained:
 
 def _classify(job: Job, phi: Parameters, images: Tensor) -> Tensor:
     return Pass(job.network, phi, images[None]).logits[0]
-
-
-def image_shape(job: Job) -> tuple[int, int, int]:
-    """Return (channels, height, width) of a job's images."""
-    return (job.dataset.channels, job.dataset.image_size, job.dataset.image_size)
 
 
 def save(path: Path, theta: Parameters, job: Job, **about: Any) -> None:
@@ -104,7 +99,7 @@ def load(path: str | Path) -> Trained:
     ) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not hold trained weights ({reason}); {again}") from error
-    shapes = parameter_shapes(job.network, image_shape(job), job.settings.ways)
+    shapes = parameter_shapes(job.network, job.dataset.image_shape, job.settings.ways)
     if {name: tuple(value.shape) for name, value in theta.items()} != shapes:
         raise UserError(f"{path}: the weights do not fit the network that the file names; {again}")
     if not all(bool(torch.isfinite(value).all()) for value in theta.values()):

@@ -23,7 +23,6 @@ from maml.files.errors import UserError
 from maml.networks.network import parameter_shapes
 from maml.training.evaluate import CHECKPOINTS
 from maml.training.progress import duration
-from maml.training.weights import image_shape
 from maml.workflow import throughput
 from maml.workflow.remaining import Remaining, remaining, whole
 from maml.workflow.throughput import Speed
@@ -267,7 +266,7 @@ def needed_bytes(config: Config, left: Left) -> int:
 
 def _result_bytes(job: Job) -> int:
     settings = job.settings
-    shapes = parameter_shapes(job.network, image_shape(job), settings.ways)
+    shapes = parameter_shapes(job.network, job.dataset.image_shape, settings.ways)
     numbers = sum(math.prod(shape) for shape in shapes.values())
     width = arithmetic.dtype(job.runtime.precision).itemsize
     steps = settings.test_steps + 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from maml.configuration.config import Job
 from maml.files import paths
-from maml.files.codedigest import code_digest
+from maml.files.codedigest import code_of
 from maml.training.checkpoint import location
 from maml.training.evaluate import CHECKPOINTS
 
@@ -44,10 +44,10 @@ def remaining(job: Job) -> Remaining:
     """
     folder = paths.run_folder(job.run, job.experiment, job.method, job.seed)
     trained = _read(folder / "training.json")
-    if not _fits(trained, job.training_settings(), "maml.training.train"):
+    if not _fits(trained, job.training_settings(), "train"):
         return _from_iteration(job, _resumed(job))
     settings = {**job.training_settings(), **job.evaluation_settings()}
-    if not _fits(_read(folder / "evaluation.csv"), settings, "maml.training.evaluate"):
+    if not _fits(_read(folder / "evaluation.csv"), settings, "evaluate"):
         return _from_iteration(job, job.settings.iterations)
     return Remaining(0, 0, 0)
 
@@ -68,7 +68,7 @@ def _resumed(job: Job) -> int:
     reached, first = [0], job.each()[0]
     for path in location(job, "").parent.glob("*.checkpoint"):
         head = _read(path)
-        if _fits(head.get("inputs"), first.training_settings(), "maml.training.train"):
+        if _fits(head.get("inputs"), first.training_settings(), "train"):
             reached.append(int(head.get("iteration", 0)))
     return min(max(reached), job.settings.iterations)
 
@@ -84,12 +84,12 @@ def _read(path: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _fits(record: Any, settings: dict[str, Any], module: str) -> bool:
+def _fits(record: Any, settings: dict[str, Any], kind: str) -> bool:
     """Tell whether a record names these settings and the code of today."""
-    now = {"settings": json.loads(json.dumps(settings)), "code": _code(module)}
+    now = {"settings": json.loads(json.dumps(settings)), "code": _code(kind)}
     return isinstance(record, dict) and all(record.get(key) == now[key] for key in now)
 
 
 @cache
-def _code(module: str) -> str:
-    return code_digest(module)
+def _code(kind: str) -> str:
+    return code_of(kind)

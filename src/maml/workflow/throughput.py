@@ -31,7 +31,6 @@ from maml.networks.network import initialise
 from maml.training.iteration import MetaIteration
 from maml.training.measure import measure_all
 from maml.training.seed_group import SeedGroup
-from maml.training.weights import image_shape
 
 CACHE = paths.STATE / "throughput.json"
 
@@ -199,9 +198,8 @@ def _measure_tasks(session: Session) -> tuple[float, float]:
 
 
 def _start(session: Session) -> Parameters:
-    theta = initialise(
-        session.job.network, image_shape(session.job), session.job.settings.ways, session.job.seed
-    )
+    job = session.job
+    theta = initialise(job.network, job.dataset.image_shape, job.settings.ways, job.seed)
     return {name: value.to(session.device, session.dtype) for name, value in theta.items()}
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from maml.configuration import config as configuration
 from maml.configuration.config import Config
 from maml.data import store
-from maml.files.codedigest import code_digest
+from maml.files.codedigest import code_of
 from maml.files.errors import UserError
 from maml.files.paths import PROCESSED, RESULTS
 from maml.files.provenance import file_digest
@@ -87,11 +87,11 @@ def _links(result: Result, folder: Path) -> Iterator[Link]:
     for name in ("training.json", "curve.csv"):
         yield _recorded("training", folder / name, recorded)
     yield _data(job.data, origin["data"], training["data"])
-    for what, module, noted in (
-        ("training", "maml.training.train", training["code"]),
-        ("evaluation", "maml.training.evaluate", origin["code"]),
+    for what, kind, noted in (
+        ("training", "train", training["code"]),
+        ("evaluation", "evaluate", origin["code"]),
     ):
-        state = "the code that is here" if code_digest(module) == noted else "changed since"
+        state = "the code that is here" if code_of(kind) == noted else "changed since"
         yield Link("code", f"of {what}  {noted[:SHOWN]}, {state}")
     for what, of in (("training", training), ("evaluation", origin)):
         versions = ", ".join(f"{name} {version}" for name, version in of["versions"].items())
