@@ -40,11 +40,7 @@ rule all:
 
 
 onstart:
-    if say_what_comes_first():
-        sys.exit(1)
-    write_configuration()
-    if trains():
-        announce()
+    control.begin()
 
 
 onerror:

@@ -11,10 +11,10 @@ from helpers import ROOT
 from maml.data import store
 from maml.data.download import download
 from maml.data.prepare import prepare
+from maml.files.paths import WEIGHTS
 from maml.files.provenance import file_digest
 from maml.tasks.episodes import TaskSpace, gather
 from maml.training import weights
-from maml.training.evaluate import CHECKPOINTS
 from maml.training.measure import measure
 
 KEPT = ROOT / "docs" / "reference"
@@ -50,7 +50,7 @@ def test_its_files_belong_together(paper, method):
     assert pd.read_csv(KEPT / method / "curve.csv")["iteration"].iloc[-1] == 60_000
     evaluated = origin(method)
     protocol = paper.experiment("omniglot-5way-1shot").model_dump(exclude={"dataset", "network"})
-    for name in CHECKPOINTS:
+    for name in WEIGHTS:
         file = KEPT / method / f"{name}.safetensors"
         assert file_digest(file) == evaluated["weights"][name]
         trained = weights.load(file)
@@ -60,7 +60,7 @@ def test_its_files_belong_together(paper, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("checkpoint", CHECKPOINTS)
+@pytest.mark.parametrize("checkpoint", WEIGHTS)
 def test_its_weights_adapt_as_they_did(data, method, checkpoint):
     assert data.digest == origin(method)["data"]
     trained = weights.load(KEPT / method / f"{checkpoint}.safetensors")
@@ -106,7 +106,7 @@ def test_its_page_says_what_was_measured(paper, method):
     settings = paper.experiment("omniglot-5way-1shot")
     page = (KEPT / "README.md").read_text(encoding="utf-8")
     [line] = [line for line in page.splitlines() if line.startswith(f"| `{method}` ")]
-    for name in CHECKPOINTS:
+    for name in WEIGHTS:
         reported = rows(method).loc[name, settings.reported_queries]
         accuracy = 100 * reported["accuracy"].xs(settings.reported_step, level="step")
         interval = 1.96 * accuracy.std(ddof=0) / np.sqrt(len(accuracy))

@@ -14,7 +14,7 @@ from maml.configuration.config import Config
 from maml.files import paths
 from maml.results import runs as results
 from maml.results.statistics import accuracies, paired_difference
-from maml.training.evaluate import CHECKPOINTS, evaluate
+from maml.training.evaluate import evaluate
 from maml.training.train import train
 
 FILES = (
@@ -49,7 +49,7 @@ def train_all(work: Path, data: Path, files: tuple[Path, ...] = FILES) -> None:
     for name, job in sorted(jobs, key=lambda pair: pair[1].seed):
         session = work / name
         session.mkdir(parents=True, exist_ok=True)
-        folder = paths.run_folder(job.run, job.experiment, job.method, job.seed)
+        folder = paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
         if (session / folder / "evaluation.csv").exists():
             continue
         print(f"{name}: {job.experiment} {job.method}, seed {job.seed}", flush=True)
@@ -74,7 +74,7 @@ def table(work: Path, files: tuple[Path, ...] = FILES) -> pd.DataFrame:
 def _rows(found: dict[str, list[results.Result]], config: Config) -> Iterator[dict[str, Any]]:
     for experiment, method in config.pairs():
         settings = config.experiment(experiment)
-        for checkpoint in CHECKPOINTS:
+        for checkpoint in paths.WEIGHTS:
             measured = {
                 name: accuracies(
                     [r for r in of_name if r.job.method == method],

@@ -241,7 +241,7 @@ def test_each_precision_is_trained_apart_and_compared_with_float32(trained):
         assert by_name.loc["float32", "difference"] == 0
         difference = by_name["accuracy"] - by_name.loc["float32", "accuracy"]
         np.testing.assert_allclose(by_name["difference"], difference, atol=1e-9)
-    run = paths.run_folder("smoke", "omniglot-5way-1shot", "maml", 3)
+    run = paths.training_folder(paths.runs("smoke"), "omniglot-5way-1shot", "maml", 3)
     heads = [
         weights.load(folder / "work" / name / run / "last.safetensors").theta["head.weight"]
         for name in accuracy.TRAINED

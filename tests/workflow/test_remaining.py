@@ -21,7 +21,7 @@ def job(paper, tmp_path, monkeypatch):
 
 
 def folder(job):
-    place = paths.run_folder(job.run, job.experiment, job.method, job.seed)
+    place = paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
     place.mkdir(parents=True, exist_ok=True)
     return place
 

@@ -58,7 +58,8 @@ def beat(job, state, **changes):
 
 def evaluation(job, outcome="finished"):
     """Write an evaluation whose reported accuracy is 0.75."""
-    path = paths.run_folder(job.run, job.experiment, job.method, job.seed) / "evaluation.csv"
+    path = paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
+    path /= "evaluation.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         file.write(f"# {json.dumps({'outcome': outcome})}\n")

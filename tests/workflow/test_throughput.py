@@ -67,7 +67,7 @@ def test_speed_is_that_of_the_whole_job(job, computed):
 
 def test_a_gpu_is_measured_as_a_training_computes(job, computed, monkeypatch):
     seen = []
-    monkeypatch.setattr(throughput.devices, "compute_exactly", seen.append)
+    monkeypatch.setattr(throughput.arithmetic, "compute_exactly", seen.append)
     speed(job)
     assert [device.type for device in seen] == ["cpu", "cpu"]  # an iteration, and tasks
 

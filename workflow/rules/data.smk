@@ -9,7 +9,7 @@ OUTPUTS
     data/processed/{slug}/dataset.json      class names, split, content digest
     results/{run}/tasks/{dataset}.png       a few sampled tasks
 
-Runs share the data, so no path below data/ names a run; $RUN is the one that asks for them.
+Runs share the data, so no path below data/ names a run.
 """
 
 
@@ -33,8 +33,7 @@ rule fetch:
     message:
         "Fetching {params.dataset}"
     shell:
-        "maml download {params.dataset} {output}"
-        " --config results/$RUN/config.yaml 2>&1 | tee -ia {log} >&2"
+        "maml download {params.dataset} {output} --config $CONFIG 2>&1 | tee -ia {log} >&2"
 
 
 rule prepare:
@@ -58,7 +57,7 @@ rule prepare:
         "Preparing {params.dataset}"
     shell:
         "maml prepare {params.dataset} {input.raw} {params.folder}"
-        " --config results/$RUN/config.yaml 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
 
 
 rule preview:
@@ -88,4 +87,4 @@ rule preview:
         "Drawing sampled tasks of {wildcards.dataset}"
     shell:
         "maml preview {params.experiment} {params.data} {output}"
-        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | tee -ia {log} >&2"

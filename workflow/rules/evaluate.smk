@@ -36,4 +36,4 @@ rule evaluate:
     shell:
         "maml evaluate {wildcards.experiment} {wildcards.method} {wildcards.seed}"
         " {params.data} {params.folder}"
-        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | tee -ia {log} >&2"

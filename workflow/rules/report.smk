@@ -56,7 +56,7 @@ rule tables:
         "Rendering the tables"
     shell:
         "maml tables results/{wildcards.run}/runs results/{wildcards.run}/tables"
-        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
 
 
 rule figures:
@@ -106,7 +106,7 @@ rule figures:
         "Rendering the figures"
     shell:
         "maml figures results/{wildcards.run}/runs results/{wildcards.run}/figures"
-        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
 
 
 rule plots:
@@ -130,7 +130,7 @@ rule plots:
         "Tabulating the plots"
     shell:
         "maml plots results/{wildcards.run}/runs results/{wildcards.run}/plots"
-        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
 
 
 rule cards:
@@ -151,4 +151,4 @@ rule cards:
     message:
         "Writing the cards of the trained networks"
     shell:
-        "maml cards results/$RUN/runs --config results/$RUN/config.yaml 2>&1 | tee -ia {log} >&2"
+        "maml cards $(dirname $CONFIG)/runs --config $CONFIG 2>&1 | tee -ia {log} >&2"

@@ -43,7 +43,7 @@ rule train:
     shell:
         "maml train {wildcards.experiment} {wildcards.method} {wildcards.seed}"
         " {params.data} {params.folder}"
-        " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
 
 
 for seeds in [group for group in settings.seed_groups() if len(group) > 1]:
@@ -78,4 +78,4 @@ for seeds in [group for group in settings.seed_groups() if len(group) > 1]:
         shell:
             "maml train {wildcards.experiment} {wildcards.method} {params.seeds}"
             " {params.data} {params.folders}"
-            " --config results/{wildcards.run}/config.yaml 2>&1 | tee -ia {log} >&2"
+            " --config $CONFIG 2>&1 | tee -ia {log} >&2"

@@ -4,6 +4,20 @@ import os
 
 import torch
 
+from maml.compute.allocator import keep_freed_memory
+
+
+def set_up(device: torch.device, threads: int) -> None:
+    """Set this process up to compute; call it once, before the first tensor.
+
+    Args:
+        device: where it computes.
+        threads: of the CPU; the last digits of a result depend on how many.
+    """
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    compute_exactly(device)
+
 
 def dtype(precision: str) -> torch.dtype:
     """Return what numbers are kept in."""

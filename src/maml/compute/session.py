@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from maml.compute import arithmetic, devices
-from maml.compute.allocator import keep_freed_memory
 from maml.compute.chunk import Chunk, short_of_memory
 from maml.configuration.config import Job
 from maml.data import store
@@ -93,12 +92,10 @@ class Session:
 @contextmanager
 def open_session(job: Job, folder: Path) -> Iterator[Session]:
     """Take a device, open the prepared data set in ``folder`` and put its images there."""
-    keep_freed_memory()
-    torch.set_num_threads(job.runtime.threads)
     data = store.load(folder)
     _check(data, job, folder)
     with devices.taken(job.runtime) as device:
-        arithmetic.compute_exactly(device)
+        arithmetic.set_up(device, job.runtime.threads)
         devices.limit_memory(device, job.runtime.gpu_memory_gib)
         yield Session(
             job=job,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from maml.configuration.config import Config
 from maml.files.atomic import atomic_file
+from maml.files.paths import training_folder
 from maml.results.cells import collect
 from maml.results.runs import Result, read
 from maml.training import weights
@@ -54,7 +55,7 @@ def write_cards(config: Config, runs: Path) -> None:
     texts = {}
     for result in results:
         job = result.job
-        folder = runs / job.experiment / job.method / f"seed-{job.seed}"
+        folder = training_folder(runs, job.experiment, job.method, job.seed)
         trained = weights.load(folder / f"{job.settings.reported_checkpoint}.safetensors")
         texts[folder / "README.md"] = _card(config, result, trained)
     for path, text in texts.items():

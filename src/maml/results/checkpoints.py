@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from maml.configuration.config import Config
+from maml.files.paths import WEIGHTS
 from maml.results.cells import NOT_RUN, Cell
 from maml.results.remarks import notes, remarks
 from maml.results.render import Page, Section
-from maml.results.runs import CHECKPOINTS
 
 CAPTION = (
     "Meta-test accuracy in percent after the inner steps that Table 1 reports, for the checkpoint"
@@ -61,7 +61,7 @@ def page(config: Config, cells: Sequence[Cell]) -> Page:
         row = texts.setdefault((cell.experiment, cell.method), {})
         row[group, checkpoint] = cell.text(checkpoint=checkpoint, queries=queries)
     groups = dict.fromkeys(group for row in texts.values() for group, _ in row)
-    places = [(group, checkpoint) for group in groups for checkpoint in CHECKPOINTS]
+    places = [(group, checkpoint) for group in groups for checkpoint in WEIGHTS]
     heading = [("", "experiment"), ("", "method"), *places, ("", "remarks")]
     rows = [
         [
@@ -82,5 +82,5 @@ def _evaluated(config: Config, cells: Sequence[Cell]) -> Iterator[tuple[Cell, st
     """Yield each cell with each checkpoint and query count, the query count outermost."""
     for cell in cells:
         for queries in config.experiment(cell.experiment).test_queries:
-            for checkpoint in CHECKPOINTS:
+            for checkpoint in WEIGHTS:
                 yield cell, checkpoint, queries

@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from maml.configuration.config import Config, Job
+from maml.files import paths
 from maml.files.errors import UserError
 
 T = TypeVar("T")
-CHECKPOINTS = ("best", "last")
-ROWS = ["checkpoint", "queries", "task", "step", "accuracy", "loss"]
 CURVE = ["iteration", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
 ORIGIN = ["outcome", "device", "versions", "code", "data", "settings"]
 
@@ -77,7 +76,7 @@ def read(config: Config, runs: Path) -> list[Result]:
 
 
 def _read(job: Job, runs: Path) -> Result:
-    folder = runs / job.experiment / job.method / f"seed-{job.seed}"
+    folder = paths.training_folder(runs, job.experiment, job.method, job.seed)
     training = _parsed(folder / "training.json", _training)
     curve = _parsed(folder / "curve.csv", lambda text: pd.read_csv(io.StringIO(text))[CURVE])
     evaluation = folder / "evaluation.csv"
@@ -111,7 +110,7 @@ def _evaluation(text: str) -> tuple[dict[str, Any], pd.DataFrame]:
     _check_keys(origin, [*ORIGIN, "iteration"])
     if not isinstance(origin["settings"], dict):
         raise ValueError("its settings are no mapping")
-    return origin, pd.read_csv(io.StringIO(body))[ROWS]
+    return origin, pd.read_csv(io.StringIO(body))[paths.EVALUATION_COLUMNS]
 
 
 def _check_keys(record: dict[str, Any], keys: list[str]) -> None:
@@ -124,13 +123,13 @@ def _check_whole(job: Job, rows: pd.DataFrame) -> None:
     settings = job.settings
     expected = pd.MultiIndex.from_product(
         [
-            CHECKPOINTS,
+            paths.WEIGHTS,
             settings.test_queries,
             range(settings.test_tasks),
             range(settings.test_steps + 1),
         ]
     )
-    found = pd.MultiIndex.from_frame(rows[ROWS[:4]])
+    found = pd.MultiIndex.from_frame(rows[paths.EVALUATION_KEY])
     if len(found) != len(expected) or not found.symmetric_difference(expected).empty:
         raise ValueError(f"{len(expected):,} different rows are expected and {len(found):,} found")
     if not rows["accuracy"].between(0, 1).all():

@@ -21,11 +21,10 @@ from maml.files import locks, provenance
 from maml.files.atomic import atomic_file, remove_unfinished
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
+from maml.files.paths import EVALUATION_COLUMNS, EVALUATION_KEY, WEIGHTS
 from maml.training import checkpoint, weights
 from maml.training.measure import Measured, measure_all
 from maml.training.progress import Progress
-
-CHECKPOINTS = ("best", "last")
 
 
 def evaluate(job: Job, data_folder: Path, folder: Path) -> None:
@@ -40,9 +39,9 @@ def evaluate(job: Job, data_folder: Path, folder: Path) -> None:
 
 
 def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
-    trained = {name: _weights(folder / f"{name}.safetensors", job) for name in CHECKPOINTS}
+    trained = {name: _weights(folder / f"{name}.safetensors", job) for name in WEIGHTS}
     training = _training(folder / "training.json")
-    rounds = len(CHECKPOINTS) * job.settings.test_tasks
+    rounds = len(WEIGHTS) * job.settings.test_tasks
     with (
         open_session(job, data_folder) as session,
         Progress(job, "evaluating", rounds, unit="tasks") as progress,
@@ -50,7 +49,7 @@ def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
         tables = []
         chunk = session.chunk(max(job.settings.test_queries), job.settings.test_tasks, progress.say)
         if training["outcome"] == "finished":
-            for before, name in enumerate(CHECKPOINTS):
+            for before, name in enumerate(WEIGHTS):
                 done = 0
                 for measured in evaluate_weights(session, trained[name], chunk):
                     tables.append(_rows(name, measured, done, job))
@@ -65,9 +64,9 @@ def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
             "seed": job.seed,
             "outcome": training["outcome"],
             "weights": {
-                name: provenance.file_digest(folder / f"{name}.safetensors") for name in CHECKPOINTS
+                name: provenance.file_digest(folder / f"{name}.safetensors") for name in WEIGHTS
             },
-            "iteration": {name: trained[name].about["iteration"] for name in CHECKPOINTS},
+            "iteration": {name: trained[name].about["iteration"] for name in WEIGHTS},
             "data": session.data.digest,
             "source": session.data.source,
             "code": code_of("evaluate"),
@@ -150,9 +149,10 @@ def _rows(name: str, measured: Measured, first: int, job: Job) -> pd.DataFrame:
 
 
 def _write(path: Path, origin: dict[str, Any], tables: list[pd.DataFrame]) -> None:
-    columns = ["checkpoint", "queries", "task", "step", "accuracy", "loss"]
-    rows = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
-    rows = rows.sort_values(columns[:4], kind="stable")  # whatever was measured at the same time
+    rows = pd.concat(tables) if tables else pd.DataFrame(columns=EVALUATION_COLUMNS)
+    rows = rows.sort_values(EVALUATION_KEY, kind="stable")  # whatever was measured at the same time
     with atomic_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
         file.write(f"# {json.dumps(origin)}\n")
-        rows.to_csv(file, index=False, columns=columns, float_format="%.6g", lineterminator="\n")
+        rows.to_csv(
+            file, index=False, columns=EVALUATION_COLUMNS, float_format="%.6g", lineterminator="\n"
+        )

@@ -15,6 +15,7 @@ from maml.configuration.schema import Network
 from maml.files import provenance
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
+from maml.files.paths import WEIGHTS
 from maml.networks.layers import Parameters
 from maml.networks.network import parameter_shapes
 from maml.training import weights
@@ -75,7 +76,7 @@ def place(archive: Path, job: Job, iteration: int, out: Path) -> None:
             f"{archive}: some weights are not finite; name the file that they published"
         )
     origin = {"origin": "the authors' published weights", "file": provenance.file_digest(archive)}
-    for name in ("best", "last"):
+    for name in WEIGHTS:
         weights.save(out / f"{name}.safetensors", theta, job, iteration=iteration, **origin)
     with atomic_file(out / "training.json") as unfinished:
         record = {"outcome": "finished", "iterations": iteration, **origin}

@@ -11,7 +11,7 @@ import torch
 
 from maml.algorithm import plain
 from maml.algorithm.meta import meta_gradient, meta_loss_scale
-from maml.compute.allocator import keep_freed_memory
+from maml.compute import arithmetic
 from maml.configuration.config import Config
 from maml.configuration.schema import Experiment, Network
 from maml.files.errors import UserError
@@ -32,8 +32,7 @@ def check(config: Config) -> None:
     Raises:
         UserError: one is above the bound.
     """
-    keep_freed_memory()
-    torch.set_num_threads(config.runtime.threads)
+    arithmetic.set_up(torch.device("cpu"), config.runtime.threads)
     print(f"relative deviation of the meta-gradient from a plain loop's, float64; bound {BOUND:g}")
     wrong = []
     for name, method in config.pairs():

@@ -21,7 +21,6 @@ from maml.data.official import FILES
 from maml.files import paths
 from maml.files.errors import UserError
 from maml.networks.network import parameter_shapes
-from maml.training.evaluate import CHECKPOINTS
 from maml.training.progress import duration
 from maml.workflow import throughput
 from maml.workflow.remaining import Remaining, remaining, whole
@@ -270,7 +269,7 @@ def _result_bytes(job: Job) -> int:
     numbers = sum(math.prod(shape) for shape in shapes.values())
     width = arithmetic.dtype(job.runtime.precision).itemsize
     steps = settings.test_steps + 1
-    rows = len(CHECKPOINTS) * settings.test_tasks * len(settings.test_queries) * steps
+    rows = len(paths.WEIGHTS) * settings.test_tasks * len(settings.test_queries) * steps
     return numbers * width * (2 + STATES_PER_CHECKPOINT) + rows * BYTES_PER_ROW
 
 

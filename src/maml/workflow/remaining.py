@@ -10,7 +10,6 @@ from maml.configuration.config import Job
 from maml.files import paths
 from maml.files.codedigest import code_of
 from maml.training.checkpoint import location
-from maml.training.evaluate import CHECKPOINTS
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def remaining(job: Job) -> Remaining:
 
     Results that were made with other settings or other code are computed again, as Snakemake does.
     """
-    folder = paths.run_folder(job.run, job.experiment, job.method, job.seed)
+    folder = paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
     trained = _read(folder / "training.json")
     if not _fits(trained, job.training_settings(), "train"):
         return _from_iteration(job, _resumed(job))
@@ -59,7 +58,7 @@ def _from_iteration(job: Job, done: int) -> Remaining:
     return Remaining(
         iterations=end - done,
         validation_tasks=validations * settings.validation_tasks if job.dataset.classes.val else 0,
-        test_tasks=len(CHECKPOINTS) * settings.test_tasks,
+        test_tasks=len(paths.WEIGHTS) * settings.test_tasks,
     )
 
 

@@ -69,7 +69,10 @@ class Status:
 def status_of(job: Job) -> Status:
     """Return how far ``job`` is."""
     beat = Heartbeat.read(job)
-    evaluation = paths.run_folder(job.run, job.experiment, job.method, job.seed) / "evaluation.csv"
+    evaluation = (
+        paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
+        / "evaluation.csv"
+    )
     try:
         evaluated = evaluation.stat().st_mtime_ns
     except OSError:

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from maml.compute import arithmetic, devices
-from maml.compute.allocator import keep_freed_memory
 from maml.compute.session import Session
 from maml.configuration.config import Job
 from maml.data.store import PreparedData
@@ -112,10 +111,8 @@ def _remembered(
     known = _read_cache()
     if key not in known:
         say(" ".join([job.experiment, *([job.method] if also else []), what]))
-        keep_freed_memory()
         devices.limit_memory(device, job.runtime.gpu_memory_gib)
-        torch.set_num_threads(job.runtime.threads)
-        arithmetic.compute_exactly(device)
+        arithmetic.set_up(device, job.runtime.threads)
         known = _read_cache() | {key: measure(_random_session(job, device))}
         # A measurement that cannot be remembered is as good.
         with suppress(OSError, UserError), atomic_file(CACHE) as unfinished:

@@ -15,13 +15,12 @@ from maml.configuration.config import Config
 from maml.data import store
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
-from maml.files.paths import PROCESSED, RESULTS
+from maml.files.paths import PROCESSED, RESULTS, WEIGHTS, training_folder
 from maml.files.provenance import file_digest
 from maml.results.cells import collect
 from maml.results.runs import Result, read
 from maml.results.tables import write_tables
 from maml.training import weights
-from maml.training.evaluate import CHECKPOINTS
 from maml.workflow import records
 
 SHOWN = 12  # digits of a digest
@@ -58,7 +57,7 @@ def trace(table: Path) -> None:
         for result in cell.results:
             job = result.job
             print(f"  seed {job.seed}")
-            folder = run / "runs" / job.experiment / job.method / f"seed-{job.seed}"
+            folder = training_folder(run / "runs", job.experiment, job.method, job.seed)
             for link in _links(result, folder):
                 print(f"    {link.what:<11} {link.text}")
                 if link.wrong:
@@ -82,7 +81,7 @@ def _links(result: Result, folder: Path) -> Iterator[Link]:
     job, origin, training = result.job, result.origin, result.training
     recorded = records.outputs(job.run)
     yield _recorded("evaluation", folder / "evaluation.csv", recorded)
-    for name in CHECKPOINTS:
+    for name in WEIGHTS:
         yield _weights(folder / f"{name}.safetensors", result)
     for name in ("training.json", "curve.csv"):
         yield _recorded("training", folder / name, recorded)

@@ -1,0 +1,155 @@
+"""What happens around the jobs of a run of Snakemake: before the first, and after the last.
+
+The ``Snakefile`` calls it; nothing else does. What is asked of Snakemake's own ``workflow`` object
+is asked here alone, as its attributes are documented nowhere.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import maml
+from maml.configuration.config import Config
+from maml.files import paths
+from maml.files.atomic import atomic_file
+from maml.workflow import records, versioning
+
+INTERRUPTED = 130
+SOURCE = str(Path(maml.__file__).parents[1])
+"""Where the code is that runs, which need not be the one that is installed."""
+
+
+class RunControl:
+    """Snakemake's run of one configuration.
+
+    Args:
+        workflow: Snakemake's.
+        raw: the configuration as Snakemake merged it.
+        config: the same, checked.
+
+    Raises:
+        UserError: files are there of which nothing tells with what they were made.
+    """
+
+    def __init__(self, workflow: Any, raw: Mapping[str, Any], config: Config) -> None:
+        self._workflow, self._raw, self._config = workflow, raw, config
+        if workflow.is_main_process:
+            records.bring_back(config.run)  # before Snakemake asks its records what has to run
+
+    def offer(self, resource: str, count: int) -> None:
+        """Bound what local jobs take of a resource at the same time; `--resources` precedes."""
+        if resource not in self._workflow.global_resources:
+            self._workflow.register_resource(resource, count)
+
+    def begin(self) -> None:
+        """Write the configuration that every job reads, and print the plan of what is trained.
+
+        Leaves with 1 where images are to be fetched first.
+        """
+        if self._say_what_comes_first():
+            sys.exit(1)
+        self._write_configuration()
+        if any(map(_is_training, self._needed_jobs())):
+            self._announce()
+
+    def end(self) -> None:
+        """Record the run with DVC if it was all of it, and whole.
+
+        Called when Snakemake exits, as no hook runs when there was nothing left to do.
+        """
+        workflow = self._workflow
+        if not workflow.is_main_process or workflow.dag is None:
+            return  # it did not come to a list of jobs
+        if workflow.dryrun:
+            self._say_what_comes_first()
+            return
+        if workflow.executor_plugin is None or workflow.touch:
+            return
+        if set(workflow.dag_settings.targets) - {"all"}:
+            return
+        if any(self._needed_jobs()) or versioning.record(self._config):
+            return
+        if "DVC_STAGE" in os.environ:  # `dvc repro` would record it all the same
+            sys.stdout.flush()
+            os._exit(1)
+
+    def _needed_jobs(self) -> list[Any]:
+        return list(self._workflow.dag.needrun_jobs())
+
+    def _say_what_comes_first(self) -> bool:
+        """Say to fetch images first, where the list of jobs would be longer than it has to be."""
+        slugs = self._unrestored()
+        if slugs:
+            print(
+                f"snakemake: the images of {', '.join(slugs)} are not here, and everything that was"
+                " made with them would be made anew. First fetch them: snakemake download. After"
+                " that only what changed is to do.",
+                file=sys.stderr,
+            )
+        return bool(slugs)
+
+    def _unrestored(self) -> list[str]:
+        """Return the data sets whose images are only missing, while results of them are here.
+
+        Snakemake would make all of those anew once it has to make the images, changed or not.
+        """
+        # A dry run finishes its jobs.
+        jobs = list(self._workflow.dag.needrun_jobs(exclude_finished=False))
+        results = [job for job in jobs if _is_training(job) or job.rule.name == "evaluate"]
+        made = {job.params.data for job in results if all(Path(f).exists() for f in job.output)}
+        return [
+            job.wildcards.slug
+            for job in jobs
+            if job.rule.name == "prepare"
+            and job.params.folder in made
+            and records.lacks(self._config.run, job.output[0])
+        ]
+
+    def _write_configuration(self) -> None:
+        """Write the configuration of this run, presets merged.
+
+        It is not the output of a rule, as a job downstream of one that has to run is not asked
+        whether its own parameters changed, `ancient` or not. What a job depends on is in its
+        `params`.
+        """
+        plain = json.loads(json.dumps(self._raw))  # without Snakemake's types and YAML's aliases
+        with atomic_file(paths.configuration(self._config.run)) as file:
+            file.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), "utf-8")
+
+    def _announce(self) -> None:
+        """Print the plan of this run, which nothing in it can stop, and how to watch its jobs."""
+        where = ["--config", str(paths.configuration(self._config.run))]
+        local = self._workflow.local_exec
+        on = ["--cores", str(self._workflow.cores)] if local else ["--elsewhere"]
+        sys.stdout.flush()
+        try:
+            plan = [sys.executable, "-m", "maml", "plan", *where, *on]
+            source = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
+            environment = {**os.environ, "PYTHONPATH": source}
+            if subprocess.run(plan, stdout=sys.stderr, env=environment).returncode:
+                print("No plan could be made; the run goes on.", file=sys.stderr)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)  # without Snakemake's traceback
+        words = " ".join([_shortest_name(), "status", *where, "--watch"])
+        print(f"All jobs, as they go: {words}\n", file=sys.stderr)
+
+
+def _is_training(job: Any) -> bool:
+    """Return whether a job of Snakemake's is a training, of one seed or of several."""
+    return job.rule.name == "train" or job.rule.name.startswith("train_seeds_")
+
+
+def _shortest_name() -> str:
+    """Return how to call this environment's ``maml`` from where Snakemake was called."""
+    command = Path(sys.executable).with_name("maml")
+    if shutil.which("maml") == str(command):
+        return "maml"
+    below = command.is_relative_to(Path.cwd())
+    return str(command.relative_to(Path.cwd()) if below else command)
