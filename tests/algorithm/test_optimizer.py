@@ -93,17 +93,25 @@ def test_gives_the_bits_of_pytorchs_adam(paper, form, dtype):
     assert optimizer.updates == 100
 
 
-def test_the_two_forms_differ_for_small_gradients():
-    assert not np.allclose(
-        adam(GRADIENTS, form="tensorflow"), adam(GRADIENTS, form="pytorch"), rtol=0.1
-    )
+@pytest.mark.parametrize(
+    ("form", "share"), [("pytorch", 1 / 2), ("tensorflow", 1 / (1 + 1000**0.5))]
+)
+def test_a_first_gradient_as_small_as_epsilon_moves_by_this_share(paper, form, share):
+    """g / (g + ε) of a whole step, with ε as it is or over √(1 − β₂)."""
+    experiment = paper.experiment("omniglot-5way-1shot").model_copy(update={"adam_form": form})
+    assert experiment.adam_epsilon == 1e-8
+    moved = run(experiment, [np.array([1e-8, -1e-8, 0.0])])
+    np.testing.assert_allclose(moved, 1e-3 * share * np.array([-1, 1, 0]), rtol=1e-12)
 
 
 def test_clips_elementwise_first(paper):
     experiment = paper.experiment("miniimagenet-5way-1shot")
+    clipped = run(experiment, GRADIENTS)
     expected = adam(GRADIENTS, form="tensorflow", clip=10.0)
-    np.testing.assert_allclose(run(experiment, GRADIENTS), expected, rtol=1e-12)
-    assert not np.allclose(expected, adam(GRADIENTS, form="tensorflow"))
+    np.testing.assert_allclose(clipped, expected, rtol=1e-12)
+    unbounded = experiment.model_copy(update={"meta_gradient_clip": None})
+    same = clipped == run(unbounded, GRADIENTS)
+    assert same.tolist() == [True, True, False]  # only the third has a gradient beyond 10
 
 
 def test_goes_on_from_its_state_with_the_same_bits(paper):

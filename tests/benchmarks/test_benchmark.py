@@ -140,8 +140,19 @@ def test_memory_is_that_of_a_process_of_its_own():
         assert found == {"idle_mib": None, "peak_mib": None}
 
 
-def test_sampling_is_timed(monkeypatch):
-    assert min(work.sampling(tiny())) > 0
+def test_sampling_is_timed_but_for_the_first_meta_batch_which_warms_up(monkeypatch):
+    clock, sizes = [0.0], []
+    original = work.gather
+
+    def slow(images, tasks, **named):
+        clock[0] += 2.0 ** len(sizes)
+        sizes.append(len(tasks.classes))
+        return original(images, tasks, **named)
+
+    monkeypatch.setattr(work, "gather", slow)
+    monkeypatch.setattr(work.time, "perf_counter", lambda: clock[0])
+    assert work.sampling(tiny()) == [2.0**number for number in range(1, 1 + work.SAMPLED)]
+    assert set(sizes) == {tiny().job.settings.meta_batch_size}
 
 
 def test_growth_says_by_what_twice_as_many_multiply_the_cost():

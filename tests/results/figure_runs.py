@@ -22,7 +22,7 @@ def write(config, runs, *, levels=None, diverged=()):
         rows = rows_of(job, level, generator)
         quarter = job.settings.iterations // 4
         if key in diverged:
-            outcome = f"diverged between iterations {quarter - 9:,} and {quarter:,}"
+            outcome = f"diverged at iteration {quarter:,}"
             folder = write_one(job, runs, outcome)
             curve[curve["iteration"] < quarter].to_csv(folder / "curve.csv", index=False)
         else:

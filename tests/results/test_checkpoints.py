@@ -45,7 +45,7 @@ def test_the_numbers_say_which_checkpoints(tables):
 
 def test_a_diverged_seed_is_left_out_and_named(tables):
     config = made_up(select([ONE_SHOT], ["maml"], [0, 1, 2]))
-    gone = {(ONE_SHOT, "maml", 1): {"outcome": "diverged between iterations 11 and 20"}}
+    gone = {(ONE_SHOT, "maml", 1): {"outcome": "diverged at iteration 20"}}
     made = tables(config, gone)
     assert cells(made("checkpoints.md"))[ONE_SHOT, "MAML"][0].endswith(" (seed 1 diverged)")
     first = numbers(made("checkpoints.csv"))[0]

@@ -66,7 +66,7 @@ def test_without_first_order_there_is_nothing_to_compare_with(tables):
 
 def test_a_diverged_seed_is_named(tables):
     config = made_up(select([ONE_SHOT], ["maml"], [0, 1, 2]))
-    gone = {(ONE_SHOT, "maml", 2): {"outcome": "diverged between iterations 11 and 20"}}
+    gone = {(ONE_SHOT, "maml", 2): {"outcome": "diverged at iteration 20"}}
     made = tables(config, gone)
     assert cost(made("cost.csv"))[ONE_SHOT, "maml"]["diverged"] == "2"
-    assert "seed 2 diverged between iterations 11 and 20" in made("cost.md")
+    assert "seed 2 diverged at iteration 20" in made("cost.md")

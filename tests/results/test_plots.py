@@ -46,7 +46,7 @@ def test_learning_curves_are_means_over_seeds(config, tmp_path):
 
 def test_a_training_that_diverged_has_no_accuracies(config, tmp_path):
     for job in config.jobs():
-        outcome = "diverged between iterations 1 and 10" if job.method == "maml" else "finished"
+        outcome = "diverged at iteration 10" if job.method == "maml" else "finished"
         write_one(job, tmp_path / "runs", outcome=outcome)
     write_plots(config, tmp_path / "runs", tmp_path / "plots")
     table = pd.read_csv(tmp_path / "plots" / "accuracy-by-step.csv")

@@ -58,7 +58,7 @@ def test_accuracies_are_the_reported_ones_unless_others_are_asked_for(config, fo
 
 def test_a_diverged_training_has_no_accuracies(config, tmp_path):
     write(config, tmp_path)
-    write_one(config.jobs()[1], tmp_path, outcome="diverged between iterations 11 and 20")
+    write_one(config.jobs()[1], tmp_path, outcome="diverged at iteration 20")
     diverged = read(config, tmp_path)[1]
     assert diverged.diverged
     assert diverged.accuracies().empty

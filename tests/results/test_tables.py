@@ -132,7 +132,7 @@ def test_the_long_table_has_each_cell_of_ours_and_of_the_papers_once(tables):
 
 def test_what_is_undefined_is_null_in_the_tree(tables):
     config = made_up(select([ONE_SHOT], ["maml", "fomaml"], [3]))
-    gone = {(ONE_SHOT, "maml", 3): {"outcome": "diverged between iterations 11 and 20"}}
+    gone = {(ONE_SHOT, "maml", 3): {"outcome": "diverged at iteration 20"}}
     tree = json.loads(tables(config, gone)("accuracy.json"), parse_constant=pytest.fail)
     assert tree[ONE_SHOT]["maml"] == {
         **{"accuracy": None, "ci95_tasks": None, "ci95_seeds": None},

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from trainings import crash, poison_loss
 
-from maml.training import train as module
+from maml.training import loop
 from maml.training.train import train
 
 ITERATION, VALIDATION = 2.0, 100.0  # seconds
@@ -31,13 +31,13 @@ def clock(monkeypatch, at_iteration):
 
     for number in range(1, 40):
         at_iteration[number] = lambda result: passes(ITERATION)
-    original = module.measure_all
+    original = loop.measure_all
 
     def slow(*arguments, **named):
         passes(VALIDATION)
         yield from original(*arguments, **named)
 
-    monkeypatch.setattr(module, "measure_all", slow)
+    monkeypatch.setattr(loop, "measure_all", slow)
     return passes
 
 

@@ -131,10 +131,10 @@ def test_a_job_that_is_computed_anew_is_not_done(job):
 
 
 def test_a_diverged_training_is_finished_and_named(job):
-    evaluation(job, outcome="diverged between iterations 11 and 20")
+    evaluation(job, outcome="diverged at iteration 20")
     now = status_of(job)
     assert (now.state, now.finished) == ("diverged", True)
-    assert now.note == "diverged between iterations 11 and 20"
+    assert now.note == "diverged at iteration 20"
 
 
 def test_results_that_were_removed_are_waited_for(job):
