@@ -1,6 +1,7 @@
 from contextlib import contextmanager, nullcontext
 from unittest.mock import MagicMock
 
+import cudagraphs
 import pytest
 import torch
 
@@ -22,14 +23,30 @@ def test_tensors_get_their_values_back_however_the_block_ends(device):
         assert (one.tolist(), two.item()) == ([0, 1, 2], 0)
 
 
-@pytest.mark.cuda
-def test_a_graph_does_the_work_again_and_capturing_it_does_not():
-    count = torch.zeros(1, device="cuda")
+def test_a_graph_does_the_work_again_and_capturing_it_does_not(device, monkeypatch):
+    if device == "cpu":
+        cudagraphs.simulate(monkeypatch)
+    count = torch.zeros(1, device=device)
     replay = captured(lambda: count.add_(1) * 10, [count])
     assert count.item() == 0
     results = [replay() for _ in range(3)]
     assert count.item() == 3
     assert torch.cat(results).tolist() == [10, 20, 30]
+
+
+def test_a_simulated_graph_repeats_what_the_host_decided(monkeypatch):
+    """So that a test of work as a graph fails where it is not the device's alone."""
+    cudagraphs.simulate(monkeypatch)
+    count, calls = torch.zeros(1), []
+
+    def work():
+        calls.append(len(calls))
+        return count.add_(len(calls))
+
+    replay = captured(work, [count])
+    assert [replay().item() for _ in range(3)] == [4, 8, 12]  # as the fourth call, the capture's
+    replay = captured(lambda: count.add_(count.item()), [count])  # 12, which the host read
+    assert [replay().item() for _ in range(2)] == [24, 36]
 
 
 def test_what_cannot_be_captured_ends_in_one_line_and_changes_nothing(monkeypatch):

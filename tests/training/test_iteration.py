@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cudagraphs
 import numpy as np
 import pytest
 import torch
@@ -156,15 +157,10 @@ def memory(monkeypatch):
 
 @pytest.fixture
 def simulated(monkeypatch):
-    """Let a CPU take the way of CUDA graphs; what is captured is done again by a replay."""
-
-    def capture(work, changes):
-        with unchanged(changes):
-            work()
-        return work
-
-    monkeypatch.setattr(iteration, "captured", capture)
+    """Let a CPU take the way of CUDA graphs, and choose tasks as a GPU does."""
+    cudagraphs.simulate(monkeypatch)
     monkeypatch.setattr(Session, "uses_graphs", True)
+    monkeypatch.setattr(episodes, "NumpyPhilox", TorchPhilox)
 
 
 def check_out_of_memory(job, memory):
@@ -190,8 +186,19 @@ def test_out_of_memory_changes_nothing_but_the_chunk(job, memory):
     check_out_of_memory(job, memory)
 
 
-@pytest.mark.usefixtures("simulated")
-def test_out_of_memory_while_a_graph_is_captured(job, memory):
+@pytest.mark.parametrize("seeds", [[], [0, 1]])
+def test_replays_of_one_capture_are_the_iterations_one_by_one(job, seeds, simulated, monkeypatch):
+    """What the host knew when an iteration was captured decides nothing of those that follow."""
+    job = job.model_copy(update={"seed_group": seeds})
+    graph = Training(session_for(job))
+    losses = graph.run(4)  # the second meta-batch begins another pass over the tasks
+    monkeypatch.setattr(Session, "uses_graphs", False)
+    eager = Training(session_for(job))
+    assert torch.equal(losses, eager.run(4))
+    assert same(graph.bits(), eager.bits())
+
+
+def test_out_of_memory_while_a_graph_is_captured(job, memory, simulated):
     memory[0] = 2
     training, small = (
         Training(session_for(job, task_chunk=32)),
@@ -200,8 +207,8 @@ def test_out_of_memory_while_a_graph_is_captured(job, memory):
     assert torch.equal(training.run(3), small.run(3))
     assert same(training.bits(), small.bits())
     assert len(training.said) == 1
-    # A refused warm-up; then, for each training, one that fits and three replays.
-    assert memory[1] == [TASKS, 2, 2, 2, 2, 2, 2, 2, 2]
+    # A refused warm-up; then, for each training, three that fit and one capture for all replays.
+    assert memory[1] == [TASKS, *[2] * 4, *[2] * 4]
 
 
 def test_graphs_are_for_gpus_that_are_asked_for_them(job):
