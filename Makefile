@@ -63,11 +63,12 @@ lock: setup ## choose all versions anew, within the bounds of pyproject.toml
 	echo uv | $(COMPILE) --upgrade - -o requirements-uv.lock
 
 # LEARN2LEARN=<folder with its source> adds learn2learn, whose package does not build any more;
-# RESUME=1 keeps what an interrupted run with the same code and machine has measured. DEVICE=cpu
-# leaves out a CUDA device, DEVICE=cuda measures nothing else.
-benchmark: setup ## time ours against a plain loop and higher; about 25 minutes on two free cores
+# RESUME=1 keeps what an interrupted run with the same code and machine has measured. THREADS=1
+# times everyone on one thread. DEVICE=cpu leaves out a CUDA device, DEVICE=cuda measures nothing
+# else.
+benchmark: setup ## time ours against torch.func, a plain loop and packages; over an hour on two free cores
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-benchmark.lock
-	$(BIN)/python -m benchmarks $(if $(LEARN2LEARN),--learn2learn $(LEARN2LEARN)) $(if $(RESUME),--resume) $(if $(DEVICE),--device $(DEVICE))
+	$(BIN)/python -m benchmarks $(if $(LEARN2LEARN),--learn2learn $(LEARN2LEARN)) $(if $(RESUME),--resume) $(if $(THREADS),--threads $(THREADS)) $(if $(DEVICE),--device $(DEVICE))
 
 clean: ## remove .venv; data and results stay
 	rm -rf .venv

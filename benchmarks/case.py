@@ -14,7 +14,7 @@ from benchmarks import evaluation, gradients, iteration
 from benchmarks.gradients import Contender
 from maml.compute.session import Session
 from maml.configuration import config
-from maml.configuration.config import Job
+from maml.configuration.config import Config, Job
 from maml.configuration.schema import Experiment
 from maml.data.store import PreparedData
 from maml.tasks.episodes import Batch
@@ -49,10 +49,14 @@ class Case:
     whole_iteration: bool = False
 
     @cached_property
+    def _config(self) -> Config:
+        return config.read(list(self.files))
+
+    @cached_property
     def job(self) -> Job:
         """The training or evaluation that this is the work of."""
         method = "maml" if self.work == EVALUATION else self.work
-        job = config.read(list(self.files)).job(self.experiment, method, 0)
+        job = self._config.job(self.experiment, method, 0)
         return job.model_copy(
             update={"settings": job.settings.model_copy(update=dict(self.changes))}
         )
@@ -62,6 +66,13 @@ class Case:
         """Tasks of a meta-batch, or of an evaluation."""
         settings = self.job.settings
         return settings.test_tasks if self.work == EVALUATION else settings.meta_batch_size
+
+    @property
+    def trained_iterations(self) -> int | None:
+        """Meta-iterations of all seeds of the configuration; None of an evaluation."""
+        if self.work == EVALUATION:
+            return None
+        return self.job.settings.iterations * len(self._config.select.seeds)
 
     @property
     def queries(self) -> list[int]:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.gradients import Contender
+from benchmarks.gradients import LOOP, OURS, Contender
 from maml.algorithm import plain
 from maml.compute.chunk import Chunk
 from maml.compute.session import Session
@@ -50,7 +50,7 @@ def contenders(
         measured = [_task(session, settings, theta, space, number) for number in range(tasks)]
         return {kind: torch.stack([of[kind] for of in measured], dim=1) for kind in measured[0]}
 
-    return {"ours": ours, "plain loop": loop}
+    return {OURS: ours, LOOP: loop}
 
 
 def _task(

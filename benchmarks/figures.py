@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from benchmarks.gradients import OURS, RIVALS
 from benchmarks.growth import NAMES
 from benchmarks.measuring import usual
 from benchmarks.tables import WORKS
 from maml.results.style import MARKERS, save, style
 
-CONTENDERS = ("ours", "plain loop", "higher", "learn2learn")
 LINES = {
     ("ours", "maml"): "ours, MAML",
     ("ours", "fomaml"): "ours, first-order",
@@ -39,7 +39,7 @@ def against_the_floor(rows: pd.DataFrame) -> Figure:
     heights = [shown.loc[shown["work"] == work, "experiment"].nunique() for work in works]
     figure = Figure(figsize=(8, 1.2 + 0.55 * sum(heights)), layout="constrained")
     panels = figure.subplots(len(works), 1, height_ratios=heights, sharex=True, squeeze=False)
-    present = [name for name in CONTENDERS if name in set(shown["contender"])]
+    present = [name for name in (OURS, *RIVALS) if name in set(shown["contender"])]
     for panel, work in zip(panels[:, 0], works, strict=True):
         sns.barplot(
             shown[shown["work"] == work],

@@ -5,6 +5,7 @@ import pandas as pd
 
 from benchmarks import work
 from benchmarks.case import Case
+from benchmarks.gradients import LOOP, OURS
 from benchmarks.measuring import Row, measure, memory, processes
 
 EXPERIMENT = "omniglot-5way-1shot"
@@ -47,13 +48,13 @@ def point(changes: Changes, *, seconds: float) -> list[Row]:
     with processes() as ask:
         for method in ("maml", "fomaml"):
             case = Case(EXPERIMENT, method, changes)
-            pairs = [("ours", "kept")]
-            one = ask["default"](work.seconds, case, 1, "plain loop")
+            pairs = [(OURS, "kept")]
+            one = ask["default"](work.seconds, case, 1, LOOP)
             if one * case.tasks <= CHEAP_LOOP_SECONDS:
-                pairs.append(("plain loop", "default"))
+                pairs.append((LOOP, "default"))
             rows += measure(case, ask, None, seconds=seconds, pairs=pairs, share=False)
     for row in rows:
-        if row["contender"] == "ours" and row["rounds"]:
+        if row["contender"] == OURS and row["rounds"]:
             row |= memory(Case(EXPERIMENT, row["work"], changes), "ours")
     return rows
 

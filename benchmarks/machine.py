@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.gradients import PACKAGES
 from maml.compute import devices
 from maml.files import provenance
 from maml.files.codedigest import code_digest
@@ -19,12 +20,12 @@ FOLDER = Path(__file__).parent
 RENDERING = {"report.py", "tables.py", "figures.py"}  # change no number
 
 
-def about(learn2learn: Path | None, folders: tuple[Path, ...] = (FOLDER,)) -> dict[str, Any]:
+def about(learn2learn: Path | None, *folders: Path) -> dict[str, Any]:
     """Return what must be equal for measurements to be put together in one table.
 
     Args:
         learn2learn: folder with learn2learn's source, if it is among the contenders.
-        folders: with the code that measures.
+        folders: with code that measures, beside what every benchmark takes.
 
     Raises:
         UserError: ``learn2learn`` is no folder with its source.
@@ -43,7 +44,7 @@ def about(learn2learn: Path | None, folders: tuple[Path, ...] = (FOLDER,)) -> di
                 ),
                 *(
                     provenance.file_digest(file)
-                    for folder in folders
+                    for folder in (FOLDER, FOLDER / "rivals", *folders)
                     for file in sorted(folder.glob("*.py"))
                     if file.name not in RENDERING
                 ),
@@ -59,8 +60,9 @@ def load() -> float:
 
 def _peers(learn2learn: Path | None) -> dict[str, str]:
     found = {}
-    with suppress(importlib.metadata.PackageNotFoundError):
-        found["higher"] = importlib.metadata.version("higher")
+    for name in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
     if learn2learn is not None:
         file = learn2learn / "learn2learn" / "_version.py"
         if not file.is_file():

@@ -1,4 +1,7 @@
-"""One case: compare its contenders, time in turns those that agree, and find their peak memory."""
+"""One case: compare its contenders, time in turns those that agree, and find their peak memory.
+
+A contender that ends in an error is said to have failed; the others go on.
+"""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -7,7 +10,8 @@ from typing import Any
 
 from benchmarks import rate, work
 from benchmarks.case import EVALUATION, Case
-from benchmarks.processes import Ask, asked
+from benchmarks.gradients import LOOP, OURS
+from benchmarks.processes import Ask, asked, tried
 
 BOUND = 1e-9  # of a deviation: far above float64's rounding, far below any mistake
 LOOP_SECONDS = (
@@ -24,18 +28,23 @@ Row = dict[str, Any]
 Pair = tuple[str, str]
 """A contender and an allocator's name."""
 Limit = tuple[float, str]
+Compared = tuple[float | None, str | None]
+"""A contender's deviation from the plain loop; or None, and the error that it ended in."""
 
 
 @contextmanager
-def processes() -> Iterator[dict[str, Ask]]:
-    """Yield a process with each allocator's setting."""
+def processes(threads: int | None = None) -> Iterator[dict[str, Ask]]:
+    """Yield a process with each allocator's setting; ``threads`` as in :func:`asked`."""
     with ExitStack() as stack:
-        yield {name: stack.enter_context(asked(keep=keep)) for name, keep in ALLOCATORS.items()}
+        yield {
+            name: stack.enter_context(asked(keep=keep, threads=threads))
+            for name, keep in ALLOCATORS.items()
+        }
 
 
 def usual(contender: str) -> str:
     """Return the allocator's setting with which a contender's users run it."""
-    return "kept" if contender == "ours" else "default"
+    return "kept" if contender == OURS else "default"
 
 
 def measure(
@@ -57,23 +66,31 @@ def measure(
         pairs: what to time; None: every contender with every allocator.
         share: whether a slow loop may be timed, as may the others, with a share of the tasks.
     """
-    deviation = ask["kept"](work.deviations, case)
-    chosen = pairs or [(name, allocator) for name in deviation for allocator in ask]
-    timed = [pair for pair in chosen if deviation[pair[0]] < BOUND]
+    names = ask["kept"](work.names, case)
+    compared = {name: tried(ask["kept"], work.deviation, case, name) for name in names}
+    chosen = pairs or [(name, allocator) for name in names for allocator in ask]
+    timed = [pair for pair in chosen if agrees(compared[pair[0]])]
     of_task = ask["kept"](work.flop, case)
     tasks = _share(case, ask) if share else case.tasks
-    times = in_turns(case, tasks, timed, ask, seconds)
+    times, failed = in_turns(case, tasks, timed, ask, seconds)
     return [
-        row(case, tasks, pair, deviation[pair[0]], times.get(pair, []), of_task, limit)
+        row(case, tasks, pair, compared[pair[0]], times.get(pair, []), of_task, limit)
+        | {"failed": compared[pair[0]][1] or failed.get(pair)}
         for pair in chosen
     ]
+
+
+def agrees(compared: Compared) -> bool:
+    """Tell whether a result was found, and is that of the plain loop."""
+    deviation, failure = compared
+    return failure is None and deviation < BOUND
 
 
 def row(
     case: Case,
     tasks: int,
     pair: Pair,
-    deviation: float,
+    compared: Compared,
     times: Sequence[float],
     flop_of_task: float,
     limit: Limit | None,
@@ -94,7 +111,7 @@ def row(
         "work": case.work,
         "contender": pair[0],
         setting: pair[1],
-        "deviation": deviation,
+        "deviation": compared[0],
         "tasks": case.tasks,
         "tasks_timed": tasks,
         "rounds": len(times),
@@ -102,6 +119,7 @@ def row(
         "lower_quartile": low,
         "upper_quartile": high,
         "spread": median and (high - low) / median,
+        "iterations": case.trained_iterations,
         "gflop": flop_of_task * case.tasks / 1e9,
         "highest_gflop_per_second": rate and rate / 1e9,
         "highest_operation": operation,
@@ -112,7 +130,7 @@ def row(
 
 def _share(case: Case, ask: dict[str, Ask]) -> int:
     """Return how many tasks to time: all, or the largest divisor that the loop does in time."""
-    one = ask["default"](work.seconds, case, 1, "plain loop")
+    one = ask["default"](work.seconds, case, 1, LOOP)
     fitting = [
         count
         for count in range(1, case.tasks + 1)
@@ -123,21 +141,36 @@ def _share(case: Case, ask: dict[str, Ask]) -> int:
 
 def in_turns(
     case: Case, tasks: int, pairs: Sequence[Pair], ask: dict[str, Ask], seconds: float
-) -> dict[Pair, list[float]]:
-    """Time every contender with every allocator once a round, one after the other."""
-    for contender, allocator in pairs:
-        enough = tasks if contender == "ours" else min(tasks, case.tasks_at_once)
-        ask[allocator](work.seconds, case, enough, contender)  # warms up
-    times: dict[Pair, list[float]] = {pair: [] for pair in pairs}
+) -> tuple[dict[Pair, list[float]], dict[Pair, str]]:
+    """Time every contender with every allocator once a round, one after the other.
+
+    Returns:
+        The seconds of each; and the errors of those that failed, which are not asked again.
+    """
+    times: dict[Pair, list[float]] = {}
+    failed: dict[Pair, str] = {}
+
+    def seconds_of(pair: Pair, tasks: int) -> float | None:
+        taken, failure = tried(ask[pair[1]], work.seconds, case, tasks, pair[0])
+        if failure is not None:
+            failed[pair] = failure
+            times.pop(pair, None)
+        return taken
+
+    for pair in pairs:
+        enough = tasks if pair[0] == OURS else min(tasks, case.tasks_at_once)
+        if seconds_of(pair, enough) is not None:  # warms up
+            times[pair] = []
     began = time.perf_counter()
     for done in range(1, MOST_ROUNDS + 1):
-        for pair in pairs:
-            times[pair].append(ask[pair[1]](work.seconds, case, tasks, pair[0]))
+        for pair in list(times):
+            if (taken := seconds_of(pair, tasks)) is not None:
+                times[pair].append(taken)
         slowest = max((taken[-1] for taken in times.values()), default=0.0)
         least = LEAST_SLOW_ROUNDS if slowest > SLOW_SECONDS else LEAST_ROUNDS
         if done >= least and time.perf_counter() - began >= seconds:
             break
-    return times
+    return times, failed
 
 
 def memory(case: Case, contender: str) -> Row:
@@ -147,7 +180,7 @@ def memory(case: Case, contender: str) -> Row:
     computes: ours a whole meta-batch, or twice the tasks of an evaluation that it computes at
     once; the others two tasks.
     """
-    if contender != "ours":
+    if contender != OURS:
         tasks = SHOWING_TASKS
     else:
         tasks = 2 * case.tasks_at_once if case.work == EVALUATION else case.tasks
@@ -156,10 +189,16 @@ def memory(case: Case, contender: str) -> Row:
     return dict(zip(("idle_mib", "peak_mib"), found or (None, None), strict=True))
 
 
-def experiment(cases: Sequence[Case], *, seconds: float) -> list[Row]:
-    """Return the rows of all works of one experiment, with peak memory and cost of sampling."""
+def experiment(cases: Sequence[Case], *, seconds: float, threads: int | None = None) -> list[Row]:
+    """Return the rows of all works of one experiment, with peak memory and cost of sampling.
+
+    Args:
+        cases: of the same experiment.
+        seconds: to time each case for.
+        threads: of everyone's arithmetic; None: PyTorch's default, one a core.
+    """
     rows: list[Row] = []
-    with processes() as ask:
+    with processes(threads) as ask:
         limits: dict[
             bool, Limit
         ] = {}  # a meta-gradient's, whatever the method, and an evaluation's
@@ -167,12 +206,13 @@ def experiment(cases: Sequence[Case], *, seconds: float) -> list[Row]:
             key = case.work == EVALUATION
             limit = limits[key] = limits.get(key) or ask["kept"](rate.highest, case)
             rows += measure(case, ask, limit, seconds=seconds)
-    with asked(keep=True) as ask:
+    with asked(keep=True, threads=threads) as ask:
         _, sampling, _ = work.quartiles(ask(work.sampling, cases[0]))
     of_work = {case.work: case for case in cases}
     for found in rows:
         if found["allocator"] == usual(found["contender"]) and found["rounds"]:
-            found |= memory(of_work[found["work"]], found["contender"])
-        if found["contender"] == "ours" and found["work"] != EVALUATION:
+            peak, failure = tried(memory, of_work[found["work"]], found["contender"])
+            found |= peak or {"failed": failure}
+        if found["contender"] == OURS and found["work"] != EVALUATION:
             found["sampling_seconds"] = sampling
     return rows

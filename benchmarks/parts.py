@@ -13,8 +13,10 @@ import pandas as pd
 from benchmarks import growth, jobs, machine, measuring
 from benchmarks.case import WORKS, Case
 from benchmarks.measuring import Row
+from benchmarks.processes import tried
 from maml.files import paths
 from maml.files.atomic import atomic_file, atomic_folder
+from maml.files.errors import UserError
 
 EVALUATED = jobs.EXPERIMENTS
 """The experiments whose evaluation is timed too."""
@@ -39,15 +41,20 @@ class Part:
 
 
 def parts(
-    experiments: list[str], kinds: list[str], learn2learn: Path | None, seconds: float
+    experiments: list[str],
+    kinds: list[str],
+    learn2learn: Path | None,
+    seconds: float,
+    threads: int | None = None,
 ) -> Iterator[Part]:
-    """Yield what to measure, in order."""
+    """Yield what to measure, in order; ``threads`` are those of the experiments."""
     if "experiment" in kinds:
         for name in experiments:
             cases = [Case(name, work, learn2learn=learn2learn) for work in WORKS]
             if name not in EVALUATED:
                 cases = cases[:-1]
-            yield Part("experiment", name, partial(measuring.experiment, cases, seconds=seconds))
+            measure = partial(measuring.experiment, cases, seconds=seconds, threads=threads)
+            yield Part("experiment", name, measure)
     if "growth" in kinds:
         for changes in growth.points():
             said = ", ".join(f"{setting} {value}" for setting, value in changes) or "as configured"
@@ -62,6 +69,8 @@ def parts(
 class Run:
     """Parts with their rows; each is remembered as soon as it is measured.
 
+    A part that ends in an error is left out, and what it said is kept in ``failed``.
+
     Args:
         about: machine, versions, code and settings. What was remembered with others is forgotten.
         resume: whether to keep what was remembered with the same.
@@ -70,6 +79,7 @@ class Run:
 
     def __init__(self, about: dict[str, Any], *, resume: bool, memory: Path = MEMORY) -> None:
         self.about, self._memory = about, memory
+        self.failed: dict[str, str] = {}
         self.done: dict[str, dict[str, Any]] = {}
         if resume and memory.exists():
             remembered = json.loads(memory.read_text(encoding="utf-8"))
@@ -77,11 +87,22 @@ class Run:
                 self.done = remembered["done"]
 
     def all(self, parts: Iterable[Part]) -> list[tuple[Part, list[Row]]]:
-        """Return the parts with their rows, and say before each which it is."""
+        """Return the parts with their rows, and say before each which it is.
+
+        Raises:
+            UserError: all of them ended in an error.
+        """
         chosen, found = list(parts), []
         for number, part in enumerate(chosen, start=1):
-            print(f"{number} of {len(chosen)}: {part.kind} {part.name}", flush=True)
-            found.append((part, self.rows(part)))
+            said = f"{part.kind} {part.name}"
+            print(f"{number} of {len(chosen)}: {said}", flush=True)
+            rows, failure = tried(self.rows, part)
+            if failure is None:
+                found.append((part, rows))
+            else:
+                self.failed[said] = failure
+        if not found:
+            raise UserError(f"nothing could be measured: {'; '.join(self.failed.values())}")
         return found
 
     def rows(self, part: Part) -> list[Row]:
@@ -108,6 +129,7 @@ class Run:
         about = self.about | {
             "minutes": round(self.seconds / 60, 1),
             "load_before": [min(loads), max(loads)],
+            **({"failed": self.failed} if self.failed else {}),
         }
         with atomic_folder(out) as folder:
             for name, table in tables.items():

@@ -1,8 +1,10 @@
 """Fresh processes to measure in, each with a setting of the allocator and a number of threads."""
 
+import sys
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from typing import Any
 
@@ -34,9 +36,38 @@ def own_process(
 
 @contextmanager
 def asked(**settings: Any) -> Iterator[Ask]:
-    """Yield a function that has a process of :func:`own_process` compute something and waits."""
-    with own_process(**settings) as process:
-        yield lambda function, *arguments: process.submit(function, *arguments).result()
+    """Yield a function that has a process of :func:`own_process` compute something and waits.
+
+    After an error the next question goes to a fresh process: this one may be dead, or its memory
+    full, or a device may refuse all that it asks for.
+    """
+    with ExitStack() as stack:
+        process = stack.enter_context(own_process(**settings))
+
+        def ask(function: Callable[..., Any], *arguments: Any) -> Any:
+            nonlocal process
+            try:
+                return process.submit(function, *arguments).result()
+            except Exception:
+                process.shutdown()
+                process = stack.enter_context(own_process(**settings))
+                raise
+
+        yield ask
+
+
+def tried(compute: Callable[..., Any], *arguments: Any) -> tuple[Any, str | None]:
+    """Return a result and None; or None and the error in a line, which is printed in full."""
+    try:
+        return compute(*arguments), None
+    except Exception as error:
+        traceback.print_exception(error, file=sys.stderr)
+        return None, in_a_line(error)
+
+
+def in_a_line(error: Exception) -> str:
+    """Return the kind of an error and how its message begins."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".removesuffix(": ")
 
 
 def _start(keep: bool, threads: int | None, start: Callable[[], None] | None) -> None:

@@ -86,22 +86,37 @@ def _machine(about: dict[str, Any]) -> Iterator[str]:
     yield (
         f"Made by `make benchmark` in {about['minutes']:.3g} minutes on {about['processor']}, "
         f"{about['cores']} cores, {about['vectors']}, {about['system']}, {about['c_library']}, "
-        f"with one thread a core where nothing else is said; {versions}. Before each part, {low:g} "
+        f"with {_threads(about)} where nothing else is said; {versions}. Before each part, {low:g} "
         f"to {high:g} other processes ran or waited for a core (load of the last minute: on a "
         "quiet machine not more than there are cores, the benchmark itself).\n"
     )
+    yield from tables.not_measured(about)
+
+
+def _threads(about: dict[str, Any]) -> str:
+    threads = about.get("threads")
+    return "one thread a core" if threads is None else f"{threads} thread{'s' * (threads > 1)}"
 
 
 def _contenders(rows: pd.DataFrame) -> Iterator[str]:
     yield "## As their users run them\n"
     yield (
         "Ours keeps freed memory (`maml train` sets the allocator so), the others have the "
-        "allocator as it is; all have PyTorch's default of one thread a core. Seconds on the clock "
+        "allocator as it is. Seconds on the clock "
         "for a meta-gradient, or for an evaluation of all test tasks: median (quartiles) over "
         "interleaved rounds. × is a multiple of ours, × floor of the machine's limit.\n"
     )
     yield f"{tables.times(rows, usual=True)}\n"
-    yield from tables.least_multiples(rows)
+    yield from tables.multiples(rows)
+    if "iterations" in rows:
+        yield "\n## Hours of Table 1\n"
+        yield (
+            "What the meta-gradients of all experiments, both methods and all seeds would take at "
+            "the speed of the table above, one training after the other; without sampling, "
+            "updates, validation and evaluation, which are the same for everyone. *share* is that "
+            "of all hours of ours, × a multiple of ours.\n"
+        )
+        yield tables.hours(rows)
     yield "\n## With the same allocator setting for all\n"
     yield "Freed memory is kept by every contender.\n"
     yield f"{tables.times(rows, usual=False)}\n"
@@ -125,6 +140,7 @@ def _contenders(rows: pd.DataFrame) -> Iterator[str]:
         yield f"{tables.memory(rows)}\n"
     yield "## Contenders\n"
     yield from tables.contenders(rows)
+    yield from tables.failures(rows)
     yield (
         "- An evaluation adapts to every test task and measures each number of query images after "
         "each inner step.\n"

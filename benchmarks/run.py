@@ -2,10 +2,11 @@
 
 All contenders compute with the same weights and tasks, one after the other, round by round, in two
 processes: with the allocator as it is by default, and keeping freed memory as our command does.
-Results are compared in float64 first, and a contender whose result differs is named and not timed.
-Times are seconds on the clock, with PyTorch's default of one thread a core, so the machine must
-have nothing else to do. How the cost grows, and jobs side by side, are measured too. Where there is
-a CUDA device, the experiments' meta-gradients are measured there, into a folder of its own.
+Results are compared in float64 first, and a contender whose result differs is named and not timed;
+so is one that ends in an error, and the others go on. Times are seconds on the clock, so the
+machine must have nothing else to do. How the cost grows, and jobs side by side, are measured too.
+Where there is a CUDA device, the experiments' meta-gradients are measured there, into a folder of
+its own.
 
 A folder of results is replaced once everything in it is measured.
 """
@@ -26,9 +27,11 @@ from maml.files.errors import UserError
 
 EXPERIMENTS = (
     "omniglot-5way-1shot",
+    "omniglot-5way-5shot",
     "omniglot-20way-1shot",
     "omniglot-20way-5shot",
     "omniglot-5way-1shot-mlp",
+    "omniglot-5way-5shot-mlp",
     "miniimagenet-5way-1shot",
     "miniimagenet-5way-5shot",
 )
@@ -41,6 +44,10 @@ PAGE = ROOT / "docs" / "speed.md"  # its sentences on growth are those of OUT
 def main(arguments: list[str] | None = None) -> None:
     """Run what the command line asks for."""
     asked = _parser().parse_args(arguments)
+    if asked.out is None:
+        asked.out = (
+            OUT if asked.threads is None else OUT.with_name(f"{OUT.name}-threads-{asked.threads}")
+        )
     try:
         for folder in [asked.out] if asked.report else _measured(asked):
             report.write(folder, page=PAGE if folder.resolve() == OUT else None)
@@ -51,8 +58,11 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, help=f"{OUT}, and with --threads a folder beside it")
     parser.add_argument("--seconds", type=float, default=10.0, help="to time each case for")
+    parser.add_argument(
+        "--threads", type=int, help="of the experiments' arithmetic on the CPU; one a core"
+    )
     parser.add_argument("--learn2learn", type=Path, help="folder with learn2learn's source")
     parser.add_argument("--experiments", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
@@ -92,9 +102,12 @@ def _measured(asked: argparse.Namespace) -> Iterator[Path]:
 
 
 def _measure(asked: argparse.Namespace) -> None:
-    about = machine.about(asked.learn2learn) | {"seconds_of_a_case": asked.seconds}
+    about = machine.about(asked.learn2learn)
+    about |= {"seconds_of_a_case": asked.seconds, "threads": asked.threads}
     run = Run(about, resume=asked.resume)
-    measured = run.all(parts(asked.experiments, asked.kinds, asked.learn2learn, asked.seconds))
+    measured = run.all(
+        parts(asked.experiments, asked.kinds, asked.learn2learn, asked.seconds, asked.threads)
+    )
 
     def of(kind: str) -> list:
         return [row for part, rows in measured if part.kind == kind for row in rows]

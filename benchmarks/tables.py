@@ -1,25 +1,21 @@
 """The tables of the page, a line an experiment and work."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
+from benchmarks.gradients import OURS, RIVALS
 from benchmarks.measuring import usual
 
 WORKS = {"maml": "MAML", "fomaml": "first-order", "evaluation": "evaluation"}
-PEERS = ("higher", "learn2learn")
-CONTENDERS = {
-    "plain loop": "a loop over tasks with `torch.autograd.grad`, each task freeing its graph",
-    "higher": "higher; it has no first-order MAML",
-    "learn2learn": "learn2learn's `MAML`, from its source",
-}
 
 
 def times(rows: pd.DataFrame, *, usual: bool) -> str:
     """Return seconds of every contender: as their users run them, or all keeping freed memory."""
     lines = []
     for group in _groups(rows):
-        ours = _row(group, "ours", usual=usual)
+        ours = _row(group, OURS, usual=usual)
         floor = None if ours is None else ours["times_the_floor"]
         line = {
             **_first_columns(group),
@@ -27,7 +23,7 @@ def times(rows: pd.DataFrame, *, usual: bool) -> str:
             "× floor": f"{floor:.1f}" if pd.notna(floor) else "–",
         }
         for contender in rows["contender"].unique():
-            if contender != "ours":
+            if contender != OURS:
                 line[f"{contender}, s"] = timed(_row(group, contender, usual=usual), ours)
         lines.append(line)
     return markdown(lines)
@@ -38,7 +34,7 @@ def limits(rows: pd.DataFrame) -> str:
     lines = []
     for group in _groups(rows):
         row = group.iloc[0]
-        ours = _row(group, "ours", usual=True)
+        ours = _row(group, OURS, usual=True)
         share = "–"
         if ours is not None and pd.notna(ours.get("sampling_seconds")):
             part = ours["sampling_seconds"]
@@ -88,47 +84,96 @@ def jobs(rows: pd.DataFrame) -> str:
     return markdown(lines)
 
 
-def least_multiples(rows: pd.DataFrame) -> Iterator[str]:
-    """Yield where ours gains least on other packages, and where it is furthest from the floor."""
+def multiples(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield how ours compares with the fastest other in each experiment, and with the floor."""
     chosen = rows[rows["allocator"] == rows["contender"].map(usual)].dropna(subset=["seconds"])
-    ours = chosen[chosen["contender"] == "ours"].set_index(["experiment", "work"])
     for work, name in WORKS.items():
         of_work = chosen[chosen["work"] == work]
+        ours = of_work[of_work["contender"] == OURS].set_index("experiment")
         others = of_work[
-            of_work["contender"].isin(PEERS if work != "evaluation" else ["plain loop"])
+            (of_work["contender"] != OURS) & of_work["experiment"].isin(ours.index)
         ]
-        found = [
-            (row.seconds / ours.loc[(row.experiment, work), "seconds"], row)
-            for row in others.itertuples()
-            if (row.experiment, work) in ours.index
-        ]
-        if not found:
+        if others.empty:
             continue
-        multiple, row = min(found, key=lambda pair: pair[0])
-        furthest = of_work[of_work["contender"] == "ours"].nlargest(1, "times_the_floor").iloc[0]
+        best = others.loc[others.groupby("experiment", sort=False)["seconds"].idxmin()]
+        found = [
+            (row.seconds / ours.loc[row.experiment, "seconds"], row) for row in best.itertuples()
+        ]
+        least, most = (choose(found, key=lambda pair: pair[0]) for choose in (min, max))
+        furthest = ours["times_the_floor"]
         yield (
-            f"- {name}: at least {multiple:.1f} times as fast as {_named(others)} "
-            f"({row.contender}, {row.experiment}), at most {furthest['times_the_floor']:.1f} times "
-            f"the floor ({furthest['experiment']})."
+            f"- {name}: {_multiple(*least)} to {_multiple(*most)} as fast as the fastest other; at "
+            f"most {furthest.max():.1f} times the floor ({furthest.idxmax()})."
         )
+
+
+def _multiple(multiple: float, row: Any) -> str:
+    return f"{multiple:.1f} times ({row.contender}, {row.experiment})"
+
+
+def hours(rows: pd.DataFrame) -> str:
+    """Return the hours that the meta-gradients of Table 1 take, one training after the other.
+
+    Everyone as their users run them; "–" where a contender cannot do all of a line.
+    """
+    names = list(rows["contender"].unique())
+    chosen = rows[(rows["allocator"] == rows["contender"].map(usual)) & rows["iterations"].notna()]
+    taken = (chosen["seconds"] * chosen["iterations"] / 3600).rename("hours")
+    table = pd.concat([chosen[["experiment", "work", "contender"]], taken], axis=1).pivot(
+        index=["experiment", "work"], columns="contender", values="hours"
+    )
+    order = chosen[["experiment", "work"]].drop_duplicates().itertuples(index=False)
+    table = table.reindex(index=list(map(tuple, order)), columns=names)
+    whole = table[OURS].sum(skipna=False)
+    lines = [
+        _hours_line(experiment, WORKS[work], values, whole)
+        for (experiment, work), values in table.iterrows()
+    ]
+    for work in table.index.unique("work"):
+        of_work = table.xs(work, level="work").sum(skipna=False)
+        lines.append(_hours_line("all", WORKS[work], of_work, whole))
+    lines.append(_hours_line("all", "both", table.sum(skipna=False), whole))
+    return markdown(lines)
+
+
+def _hours_line(experiment: str, work: str, hours: pd.Series, whole: float) -> dict[str, str]:
+    ours = hours[OURS]
+    return {
+        "experiment": experiment,
+        "work": work,
+        "ours, h": f"{ours:.3g}" if pd.notna(ours) else "–",
+        "share": f"{ours / whole:.0%}" if pd.notna(ours / whole) else "–",
+        **{
+            f"{name}, h": f"**× {value / ours:.1f}**, {value:.3g}" if pd.notna(value) else "–"
+            for name, value in hours.drop(OURS).items()
+        },
+    }
 
 
 def contenders(rows: pd.DataFrame) -> Iterator[str]:
     """Yield what each contender is, as a list in Markdown."""
-    for name, said in CONTENDERS.items():
+    for name, said in RIVALS.items():
         if name in set(rows["contender"]):
             yield f"- *{name}*: {said}."
+
+
+def failures(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield who failed and how, as a list in Markdown."""
+    if "failed" not in rows:
+        return
+    for row in rows[rows["failed"].notna()].itertuples():
+        yield f"- {row.experiment}, {WORKS[row.work]}: *{row.contender}* failed: `{row.failed}`"
+
+
+def not_measured(about: dict[str, Any]) -> Iterator[str]:
+    """Yield a paragraph on the parts of a run that ended in an error, if there are any."""
+    for part, failure in about.get("failed", {}).items():
+        yield f"**Not measured**: {part}: `{failure}`\n"
 
 
 def largest_deviation(rows: pd.DataFrame) -> float:
     """Return the largest relative deviation of a result that was timed."""
     return float(rows.loc[rows["rounds"] > 0, "deviation"].max())
-
-
-def _named(rows: pd.DataFrame) -> str:
-    return " and ".join(
-        f"the {name}" if " " in name else name for name in rows["contender"].unique()
-    )
 
 
 def _groups(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -154,6 +199,8 @@ def timed(row: pd.Series | None, ours: pd.Series | None) -> str:
     """Return seconds with quartiles, and of another contender the multiple of ours."""
     if row is None:
         return "–"
+    if row["rounds"] == 0 and pd.notna(row.get("failed")):
+        return "failed, not timed"
     if row["rounds"] == 0:
         return f"differs ({row['deviation']:.0e}), not timed"
     said = f"{row['seconds']:.3g} ({row['lower_quartile']:.3g} to {row['upper_quartile']:.3g})"

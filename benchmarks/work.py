@@ -3,8 +3,9 @@
 import statistics
 import time
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import timing
 from benchmarks.case import EVALUATION, Case
-from benchmarks.gradients import Contender
+from benchmarks.gradients import LOOP, Contender
 from maml.algorithm import plain
 from maml.tasks.episodes import gather, training_batch
 from maml.workflow.check import STEP_SIZE, random_batch, random_parameters, relative
@@ -22,47 +23,47 @@ COMPARED_STEPS = 2
 SAMPLED = 30  # meta-batches
 
 
-def deviations(case: Case, only: Sequence[str] | None = None) -> dict[str, float]:
-    """Return how far each contender's result is from the plain loop's, in float64 on a CPU.
+def names(case: Case) -> list[str]:
+    """Return who does the work of a case: the contenders, and our whole iterations."""
+    return [*case.contenders(1, torch.float32, chunk=1), *case.iteration_names]
+
+
+def deviation(case: Case, name: str) -> float:
+    """Return how far a contender's result is from the plain loop's, in float64 on a CPU.
 
     The step size is small, as large ones amplify rounding on random images. Of a gradient it is
     the relative norm of the difference, of an evaluation that of all accuracies and losses.
-    ``only`` are the contenders to compare, beside our whole iterations; None: all.
     """
+    changes = _compared(case)
+    if name in case.iteration_names:
+        return case.deviation_of_iterations(name, COMPARED_TASKS, changes)
+    contender = case.contenders(COMPARED_TASKS, torch.float64, chunk=1, changes=changes)[name]
+    return relative({of: value.cpu() for of, value in contender().items()}, _expected(case))
+
+
+def _compared(case: Case) -> dict[str, Any]:
     settings = case.job.settings
-    changes = {
+    return {
         "inner_step_size": STEP_SIZE,
         "inner_steps": min(settings.inner_steps, COMPARED_STEPS),
         "test_steps": min(settings.test_steps, COMPARED_STEPS),
         "meta_loss": "mean",
     }
-    found = _results(case, changes, only)
+
+
+@lru_cache(maxsize=1)  # all contenders of a case are compared one after the other
+def _expected(case: Case) -> dict[str, torch.Tensor]:
+    changes = _compared(case)
     if case.work == EVALUATION:
-        expected = found["plain loop"]
-    else:
-        settings = settings.model_copy(update=changes)
-        expected = plain.meta_gradient(
-            case.job.network,
-            settings,
-            random_parameters(case.job.network, case.image_shape, settings.ways),
-            random_batch(settings, case.image_shape, COMPARED_TASKS, torch.float64),
-            second=case.job.gradient.second_derivatives,
-        )
-    deviating = {name: relative(result, expected) for name, result in found.items()}
-    for name in case.iteration_names:
-        deviating[name] = case.deviation_of_iterations(name, COMPARED_TASKS, changes)
-    return deviating
-
-
-def _results(
-    case: Case, changes: dict, only: Sequence[str] | None
-) -> dict[str, dict[str, torch.Tensor]]:
-    contenders = case.contenders(COMPARED_TASKS, torch.float64, chunk=1, changes=changes)
-    return {
-        name: {of: value.cpu() for of, value in compute().items()}
-        for name, compute in contenders.items()
-        if only is None or name in only
-    }
+        return case.contenders(COMPARED_TASKS, torch.float64, chunk=1, changes=changes)[LOOP]()
+    settings = case.job.settings.model_copy(update=changes)
+    return plain.meta_gradient(
+        case.job.network,
+        settings,
+        random_parameters(case.job.network, case.image_shape, settings.ways),
+        random_batch(settings, case.image_shape, COMPARED_TASKS, torch.float64),
+        second=case.job.gradient.second_derivatives,
+    )
 
 
 @cache
@@ -77,7 +78,7 @@ def prepared(case: Case, tasks: int) -> dict[str, Contender]:
 def flop(case: Case) -> float:
     """Return the FLOP of a task's convolutions and matrix products, counted on the plain loop."""
     with FlopCounterMode(display=False) as counter:
-        prepared(case, 1)["plain loop"]()
+        prepared(case, 1)[LOOP]()
     return counter.get_total_flops()
 
 

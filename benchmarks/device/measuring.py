@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from benchmarks import iteration, work
+from benchmarks import gradients, iteration, work
 from benchmarks.case import Case
 from benchmarks.device import arithmetic, limits, usage
 from benchmarks.device.arithmetic import ANY_ORDER, DEFAULT, NAMES, TRAINING
-from benchmarks.measuring import BOUND, Limit, Row, in_turns, row
-from benchmarks.processes import Ask
+from benchmarks.measuring import Limit, Row, agrees, in_turns, row
+from benchmarks.processes import Ask, tried
 
-OURS = ("ours", *iteration.WAYS)
+OURS = (gradients.OURS, *iteration.WAYS)
 
 
 def usual(contender: str) -> str:
@@ -37,7 +37,10 @@ def experiment(cases: Sequence[Case], *, name: str, seconds: float) -> list[Row]
             for found in measure(case, ask, limit, seconds=seconds):
                 found["gigabytes_per_second"] = bandwidth / 1e9
                 if found["arithmetic"] == usual(found["contender"]) and found["rounds"]:
-                    found |= ask[found["arithmetic"]](usage.measured, case, found["contender"])
+                    used, failure = tried(
+                        ask[found["arithmetic"]], usage.measured, case, found["contender"]
+                    )
+                    found |= used or {"failed": failure}
                 rows.append({"device": name, **found})
     return rows
 
@@ -48,13 +51,14 @@ def measure(case: Case, ask: dict[str, Ask], limit: Limit, *, seconds: float) ->
     Gradients are compared first, in float64, in which TF32 has no part: ours with deterministic
     kernels and without, the others without.
     """
-    free = ask[ANY_ORDER](work.deviations, case)
-    deviation = {(name, how): free[name] for name in free for how in arithmetics(name)}
-    for name, found in ask[TRAINING](work.deviations, case, OURS).items():
-        deviation[name, TRAINING] = found
-    timed = [pair for pair, found in deviation.items() if found < BOUND]
+    names = ask[ANY_ORDER](work.names, case)
+    free = {name: tried(ask[ANY_ORDER], work.deviation, case, name) for name in names}
+    compared = {(name, how): free[name] for name in names for how in arithmetics(name)}
+    for name in set(names).intersection(OURS):
+        compared[name, TRAINING] = tried(ask[TRAINING], work.deviation, case, name)
+    timed = [pair for pair, found in compared.items() if agrees(found)]
     of_task = ask[ANY_ORDER](work.flop, case)
-    times = in_turns(case, case.tasks, timed, ask, seconds)
+    times, failed = in_turns(case, case.tasks, timed, ask, seconds)
     return [
         row(
             case,
@@ -66,5 +70,6 @@ def measure(case: Case, ask: dict[str, Ask], limit: Limit, *, seconds: float) ->
             limit,
             setting="arithmetic",
         )
-        for pair, found in deviation.items()
+        | {"failed": found[1] or failed.get(pair)}
+        for pair, found in compared.items()
     ]

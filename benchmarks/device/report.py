@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.device import tables
-from benchmarks.tables import contenders, largest_deviation
+from benchmarks.tables import contenders, failures, largest_deviation, not_measured
 
 
 def page(about: dict[str, Any], rows: pd.DataFrame) -> Iterator[str]:
@@ -24,6 +24,7 @@ def page(about: dict[str, Any], rows: pd.DataFrame) -> Iterator[str]:
         "device. Seconds on the clock of a call, the mean of a block of calls that is waited for: "
         "median (quartiles) over interleaved rounds.\n"
     )
+    yield from not_measured(about)
     yield "## As their users run them\n"
     yield (
         "Ours as `maml train` computes: float32, and the same bits each time. The others with "
@@ -59,6 +60,7 @@ def page(about: dict[str, Any], rows: pd.DataFrame) -> Iterator[str]:
     yield f"{tables.limits(rows)}\n"
     yield "## Contenders\n"
     yield from contenders(rows)
+    yield from failures(rows)
     yield (
         "\nAll gradients agree in float64 with the plain loop on the CPU, or the contender is "
         "called different and not timed: the largest relative deviation of those timed is "

@@ -36,7 +36,7 @@ def measure(
     with devices.taken(runtime) as device:
         with asked(keep=True) as ask:  # CUDA stays out of this process, which outlasts the others
             of_device = ask(description, device)
-        about = machine.about(learn2learn, (machine.FOLDER, Path(__file__).parent))
+        about = machine.about(learn2learn, Path(__file__).parent)
         about |= {"device": of_device, "seconds_of_a_case": seconds}
         run = Run(about, resume=resume, memory=MEMORY)
         parts = [

@@ -45,7 +45,7 @@ def arithmetics(rows: pd.DataFrame) -> str:
     """Return seconds of ours in each arithmetic, as multiples of that of training."""
     lines = []
     for group in _groups(rows):
-        training, *others = (_row(group, "ours", name) for name in NAMES)
+        training, *others = (_row(group, OURS[0], name) for name in NAMES)
         lines.append(
             {
                 **_first_columns(group),

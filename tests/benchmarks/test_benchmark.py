@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
@@ -60,8 +61,10 @@ def scripted(taken):
 @pytest.mark.parametrize("of_work", WORKS)
 @pytest.mark.parametrize("experiment", ["omniglot-5way-1shot", "miniimagenet-5way-1shot"])
 def test_the_contenders_agree(experiment, of_work):
-    deviations = work.deviations(tiny(of_work, experiment))
-    assert {"ours", "plain loop"} <= deviations.keys()
+    case = tiny(of_work, experiment)
+    deviations = {name: work.deviation(case, name) for name in work.names(case)}
+    expected = {"ours", "plain loop"} | ({"torch.func"} if of_work != EVALUATION else set())
+    assert expected <= deviations.keys()
     assert max(deviations.values()) < measuring.BOUND
 
 
@@ -97,8 +100,9 @@ def test_a_round_times_every_contender_with_every_allocator():
         (name, allocator) for name in ("ours", "plain loop") for allocator in ("default", "kept")
     ]
     ask, calls = scripted(lambda contender, tasks: 0.1)
-    times = measuring.in_turns(tiny(), 2, pairs, ask, seconds=0)
+    times, failed = measuring.in_turns(tiny(), 2, pairs, ask, seconds=0)
     assert {len(taken) for taken in times.values()} == {measuring.LEAST_ROUNDS}
+    assert not failed
     turns = [(contender, allocator) for allocator, contender, _ in calls]
     assert turns == pairs * (1 + measuring.LEAST_ROUNDS)  # the first warms up
 
@@ -106,15 +110,58 @@ def test_a_round_times_every_contender_with_every_allocator():
 def test_a_slow_contender_is_timed_less_often():
     ask, _ = scripted(lambda contender, tasks: 9.0 if contender == "plain loop" else 0.1)
     pairs = [("ours", "kept"), ("plain loop", "kept")]
-    times = measuring.in_turns(tiny(), 2, pairs, ask, seconds=0)
+    times, _ = measuring.in_turns(tiny(), 2, pairs, ask, seconds=0)
     assert {len(taken) for taken in times.values()} == {measuring.LEAST_SLOW_ROUNDS}
+
+
+def test_a_contender_that_fails_is_said_and_the_others_go_on(session, monkeypatch, capsys):
+    def out_of_memory(*arguments, **named):
+        raise MemoryError("not enough\nmemory")
+
+    monkeypatch.setattr(gradients.vmap, "meta_gradient", out_of_memory)
+    rows = pd.DataFrame(measuring.measure(tiny(), session, LIMIT, seconds=0)).set_index("contender")
+    assert set(rows.loc["torch.func", "failed"]) == {"MemoryError: not enough memory"}
+    assert set(rows.loc["torch.func", "rounds"]) == {0}
+    for name in ("ours", "plain loop"):
+        assert rows.loc[name, "failed"].isna().all()
+        assert rows.loc[name, "rounds"].min() >= measuring.LEAST_ROUNDS
+    assert "Traceback" in capsys.readouterr().err
+    table = tables.times(rows.reset_index(), usual=True)
+    assert "failed, not timed" in table
+    [said, _] = tables.failures(rows.reset_index())
+    assert said.endswith("MAML: *torch.func* failed: `MemoryError: not enough memory`")
+
+
+def test_a_contender_that_fails_while_it_is_timed_keeps_no_times():
+    calls = []
+
+    def taken(contender, tasks):
+        calls.append(contender)
+        if contender == "plain loop" and calls.count(contender) == 3:
+            raise RuntimeError("broken")
+        return 0.1
+
+    ask, _ = scripted(taken)
+    pairs = [("ours", "kept"), ("plain loop", "kept")]
+    times, failed = measuring.in_turns(tiny(), 2, pairs, ask, seconds=0)
+    assert list(times) == [("ours", "kept")]
+    assert len(times["ours", "kept"]) == measuring.LEAST_ROUNDS
+    assert failed == {("plain loop", "kept"): "RuntimeError: broken"}
+    assert calls.count("plain loop") == 3
+
+
+def test_a_process_that_dies_is_replaced():
+    with measuring.asked(keep=False) as ask:
+        _, failure = measuring.tried(ask, os._exit, 1)
+        assert failure.startswith("BrokenProcessPool")
+        assert ask(int, "3") == 3
 
 
 def test_a_dear_meta_batch_is_timed_in_part_and_given_in_proportion(session, monkeypatch):
     case = Case("omniglot-20way-5shot", "maml")
     ask, _ = scripted(lambda contender, tasks: 1.5 * tasks)
     assert measuring._share(case, ask) == 4  # of 16, in 6 seconds
-    row = measuring.row(case, 4, ("ours", "kept"), 0.0, [1.0, 2.0, 3.0], 0.5e9, LIMIT)
+    row = measuring.row(case, 4, ("ours", "kept"), (0.0, None), [1.0, 2.0, 3.0], 0.5e9, LIMIT)
     assert (row["lower_quartile"], row["seconds"], row["upper_quartile"]) == (4.0, 8.0, 12.0)
     assert row["spread"] == 1.0
     assert (row["floor_seconds"], row["times_the_floor"]) == (8.0, 1.0)
@@ -183,10 +230,10 @@ def test_the_page_of_the_docs_has_a_place_for_the_sentences():
         report.in_docs("nothing", [])
 
 
-def fake_rows(of_work="maml"):
-    case = tiny(of_work)
+def fake_rows(of_work="maml", experiment="omniglot-5way-1shot"):
+    case = tiny(of_work, experiment)
     rows = [
-        measuring.row(case, 2, pair, 1e-15, [0.1, 0.2, 0.4], 1e8, LIMIT)
+        measuring.row(case, 2, pair, (1e-15, None), [0.1, 0.2, 0.4], 1e8, LIMIT)
         | {"idle_mib": 500.0, "peak_mib": 700.0, "sampling_seconds": 0.01}
         for pair in (("ours", "kept"), ("plain loop", "default"), ("plain loop", "kept"))
     ]
@@ -194,12 +241,14 @@ def fake_rows(of_work="maml"):
     return rows
 
 
+def fake_experiment(cases, seconds, threads):
+    return [row for work in ("maml", EVALUATION) for row in fake_rows(work, cases[0].experiment)]
+
+
 def test_everything_is_written_once_all_is_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(
-        parts.measuring, "experiment", lambda cases, seconds: fake_rows() + fake_rows(EVALUATION)
-    )
+    monkeypatch.setattr(parts.measuring, "experiment", fake_experiment)
     monkeypatch.setattr(jobs, "own_process", lambda **named: nullcontext(named["threads"]))
     monkeypatch.setattr(jobs, "_together", lambda group, case, contender, seconds: 1.5 * sum(group))
     out = tmp_path / "out"
@@ -213,15 +262,75 @@ def test_everything_is_written_once_all_is_measured(tmp_path, monkeypatch, capsy
     assert page.startswith("# Benchmark\n")
     assert "device" not in page  # of what is not there, nothing is said
     assert "device" not in json.loads((out / "about.json").read_text())
-    assert page.count("**× 3.0**") == 2  # as users run it, of both works
+    assert page.count("**× 3.0**") == 2 + 3  # as users run it, of both works; and in hours
+    hours = [line for line in page.splitlines() if "| 100% " in line]
+    assert len(hours) == 3  # of the experiment, the method, and all
+    assert all("0.000444 " in line and "0.00133 " in line for line in hours)  # 8 iterations
     for heading in ("1 job, 1 thread", "1 job, 2 threads", "2 jobs, 1 thread each"):
         assert heading in page
-    # of two experiments and contenders, with twice the threads or jobs
-    assert page.count("3 (3 to 3)") == 8
+    # of two experiments and three contenders, with twice the threads or jobs
+    assert page.count("3 (3 to 3)") == 12
     assert json.loads((out / "about.json").read_text())["processor"] in page
     (out / "benchmark.md").unlink()
     run.main(["--out", str(out), "--report"])
     assert (out / "benchmark.md").read_text(encoding="utf-8") == page
+
+
+def test_a_part_that_fails_loses_no_other_and_is_tried_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    measured = []
+
+    def failing(cases, seconds, threads):
+        measured.append(cases[0].experiment)
+        if measured == ["omniglot-5way-1shot"]:
+            raise RuntimeError("broken")
+        return fake_experiment(cases, seconds, threads)
+
+    monkeypatch.setattr(parts.measuring, "experiment", failing)
+    out = tmp_path / "out"
+    choice = ["--kinds", "experiment", "--experiments", "omniglot-5way-1shot"]
+    run.main(["--out", str(out), *choice, "omniglot-20way-1shot"])
+    said = "**Not measured**: experiment omniglot-5way-1shot: `RuntimeError: broken`"
+    assert said in (out / "benchmark.md").read_text(encoding="utf-8")
+    assert "Traceback" in capsys.readouterr().err
+    run.main(["--out", str(out), *choice, "omniglot-20way-1shot", "--resume"])
+    assert measured == ["omniglot-5way-1shot", "omniglot-20way-1shot", "omniglot-5way-1shot"]
+    assert "Not measured" not in (out / "benchmark.md").read_text(encoding="utf-8")
+
+
+def test_where_nothing_can_be_measured_the_results_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setattr(parts.measuring, "experiment", lambda *cases, **named: 1 / 0)
+    with pytest.raises(SystemExit, match=r"nothing could be measured: ZeroDivisionError"):
+        run.main(["--device", "cpu", "--kinds", "experiment", "--out", str(out)])
+    assert not list(out.iterdir())
+
+
+def test_hours_are_those_of_contenders_that_do_all_of_a_line():
+    def row(work, contender, seconds):
+        usual = measuring.usual(contender)
+        return {
+            "experiment": "an experiment",
+            "work": work,
+            "contender": contender,
+            "allocator": usual,
+            "seconds": seconds,
+            "iterations": 3600,
+        }
+
+    times = {("maml", "ours"): 3.0, ("maml", "higher"): 6.0, ("fomaml", "ours"): 1.0}
+    rows = pd.DataFrame([row(*key, seconds) for key, seconds in times.items()])
+    lines = [line.replace(" ", "") for line in tables.hours(rows).splitlines()[2:]]
+    assert lines == [
+        "|anexperiment|MAML|3|75%|**×2.0**,6|",
+        "|anexperiment|first-order|1|25%|–|",
+        "|all|MAML|3|75%|**×2.0**,6|",
+        "|all|first-order|1|25%|–|",
+        "|all|both|4|100%|–|",
+    ]
 
 
 def test_a_run_is_resumed_only_with_equal_code_and_machine(tmp_path, monkeypatch):

@@ -228,7 +228,14 @@ def fake_rows(method):
     pairs += [("plain loop", how) for how in (ANY_ORDER, DEFAULT)]
     rows = [
         measuring.row(
-            case, 2, pair, 1e-15, [0.1, 0.2, 0.4], 1e8, (1e9, "a product"), setting="arithmetic"
+            case,
+            2,
+            pair,
+            (1e-15, None),
+            [0.1, 0.2, 0.4],
+            1e8,
+            (1e9, "a product"),
+            setting="arithmetic",
         )
         | {"device": MADE_UP, "gigabytes_per_second": 2000.0}
         for pair in pairs

@@ -1,0 +1,1 @@
+"""How others compute the same meta-gradient, each as its users write it."""
