@@ -10,9 +10,6 @@ from webserver import serving
 
 from maml.compute import arithmetic
 from maml.configuration import config
-from maml.data import fetch
-from maml.data.download import download
-from maml.data.prepare import prepare
 from maml.tasks.episodes import Batch
 from maml.training import iteration
 
@@ -114,6 +111,9 @@ def tiny_job() -> Callable[[str, str, int], config.Job]:
 @pytest.fixture(scope="session")
 def glyphs(tiny_job, tmp_path_factory):
     """A prepared data set of synthetic glyphs, that of the tiny job."""
+    from maml.data.download import download
+    from maml.data.prepare import prepare
+
     folder = tmp_path_factory.mktemp("synthetic")
     dataset = tiny_job("omniglot-5way-1shot", "maml", 0).dataset
     download(dataset, folder / "raw", None)
@@ -143,6 +143,8 @@ def at_iteration(monkeypatch):
 @pytest.fixture
 def server(monkeypatch):
     """A web server on this machine; nothing waits between two tries."""
+    from maml.data import fetch
+
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
     with serving() as running:

@@ -270,6 +270,7 @@ def gpu():
 
 @pytest.mark.cuda
 @pytest.mark.usefixtures("gpu")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")  # said once
 @pytest.mark.parametrize("graphs", [False, True])
 def test_waits_for_nothing(job, graphs):
     training = Training(session_for(job, "cuda", cuda_graphs=graphs))

@@ -10,9 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import requests
 from clones import Clone, clone, copy, new_project
-from moto.server import ThreadedMotoServer
 
 SUMMARY = [
     "Rendering the figures",
@@ -54,6 +52,9 @@ def restored(restored_once, request) -> Clone:
 @pytest.fixture
 def s3():
     """An S3 on this machine with the bucket "maml": its URL, and the credentials it takes."""
+    import requests
+    from moto.server import ThreadedMotoServer  # a machine that only computes may not have it
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
