@@ -90,9 +90,7 @@ def multiples(rows: pd.DataFrame) -> Iterator[str]:
     for work, name in WORKS.items():
         of_work = chosen[chosen["work"] == work]
         ours = of_work[of_work["contender"] == OURS].set_index("experiment")
-        others = of_work[
-            (of_work["contender"] != OURS) & of_work["experiment"].isin(ours.index)
-        ]
+        others = of_work[(of_work["contender"] != OURS) & of_work["experiment"].isin(ours.index)]
         if others.empty:
             continue
         best = others.loc[others.groupby("experiment", sort=False)["seconds"].idxmin()]
