@@ -10,8 +10,9 @@ from benchmarks.rivals import learn2learn as of_learn2learn
 from benchmarks.rivals import vmap
 from benchmarks.rivals.module import Parameters
 from maml.algorithm import plain
-from maml.algorithm.meta import meta_gradient
+from maml.algorithm.maml import meta_gradient
 from maml.configuration.schema import Experiment, Method, Network
+from maml.networks.network import build
 from maml.tasks.episodes import Batch
 
 Contender = Callable[[], Parameters]
@@ -45,9 +46,10 @@ def contenders(
     second = method.second_derivatives
     experiment = experiment.model_copy(update={"meta_loss": "mean"})
     given = (network, experiment, theta, batch)
+    layers = build(network, tuple(batch.support_images.shape[2:]), experiment.ways)
 
     def ours() -> Parameters:
-        return meta_gradient(network, method, experiment, theta, batch, chunk=chunk).gradient
+        return meta_gradient(layers, method, experiment, theta, batch, chunk=chunk).gradient
 
     found: dict[str, Contender] = {
         OURS: ours,

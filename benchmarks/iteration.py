@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from maml.algorithm import plain
-from maml.algorithm.meta import meta_loss_scale
+from maml.algorithm.maml import meta_loss_scale
 from maml.algorithm.optimizer import MetaOptimizer
 from maml.compute.session import Session
 from maml.tasks.episodes import Batch, gather, training_batch

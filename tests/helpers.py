@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from maml.algorithm.meta import MetaGradient
+from maml.algorithm.maml import MetaGradient
 from maml.compute.session import Session
 from maml.configuration.config import Job
 from maml.configuration.schema import Classes, Dataset

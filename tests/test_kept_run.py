@@ -13,6 +13,7 @@ from maml.data.download import download
 from maml.data.prepare import prepare
 from maml.files.paths import WEIGHTS
 from maml.files.provenance import file_digest
+from maml.networks.network import build_for
 from maml.tasks.episodes import TaskSpace, gather
 from maml.training import weights
 from maml.training.measure import measure
@@ -76,7 +77,7 @@ def test_its_weights_adapt_as_they_did(data, method, checkpoint):
         device=torch.device("cpu"),
     )
     measured = measure(
-        trained.job.network,
+        build_for(trained.job),
         trained.theta,
         gather(
             torch.from_numpy(data.images),

@@ -8,10 +8,11 @@ import torch
 
 from benchmarks.iteration import sampled
 from benchmarks.precision.rounding import BASE, EMULATED, rounded
-from maml.algorithm.meta import meta_gradient
+from maml.algorithm.maml import meta_gradient
 from maml.compute.session import Session
 from maml.configuration.schema import Method
-from maml.networks.layers import Parameters
+from maml.networks.network import build_for
+from maml.networks.parameters import Parameters
 from maml.workflow.check import relative
 
 MEASURED = (BASE, *EMULATED)
@@ -52,7 +53,7 @@ def compare(
 def _gradient(session: Session, method: Method, theta: Parameters, number: int) -> Parameters:
     job, settings = session.job, session.job.settings
     tasks, chunk = sampled(session, number), session.tasks_at_once(settings.train_queries)
-    return meta_gradient(job.network, method, settings, theta, tasks, chunk=chunk).gradient
+    return meta_gradient(build_for(job), method, settings, theta, tasks, chunk=chunk).gradient
 
 
 def _deviation(gradient: Parameters, exact: Parameters, clip: float | None) -> Row:

@@ -8,8 +8,8 @@ import numpy as np
 from benchmarks.case import ROOT
 from benchmarks.iteration import iterations as meta_iterations
 from maml.compute.session import Session
-from maml.networks.layers import Parameters
 from maml.networks.network import initialise
+from maml.networks.parameters import Parameters
 from maml.training import published
 
 ITERATIONS = {"omniglot-5way-1shot": (0, 300), "miniimagenet-5way-1shot": (0, 50)}

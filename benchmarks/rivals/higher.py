@@ -6,9 +6,8 @@ import warnings
 import torch
 from torch.nn import functional
 
-from benchmarks.rivals.module import Module, Parameters
+from benchmarks.rivals.module import Module, Parameters, is_adapted
 from maml.configuration.schema import Experiment, Network
-from maml.networks.network import is_adapted
 from maml.tasks.episodes import Batch
 
 with warnings.catch_warnings():

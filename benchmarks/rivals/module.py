@@ -4,9 +4,13 @@ from torch import Tensor, nn
 
 from maml.algorithm import plain
 from maml.configuration.schema import Network
-from maml.networks.network import is_adapted
 
 Parameters = dict[str, Tensor]
+
+
+def is_adapted(name: str) -> bool:
+    """Tell whether the inner loop adapts a parameter: all but batch norm's offsets."""
+    return not name.endswith(".offset")
 
 
 def split(theta: Parameters) -> tuple[Parameters, Parameters]:

@@ -9,8 +9,8 @@ import torch
 from helpers import ROOT
 
 from bad_input.case import Meet, Place, collector
-from maml.networks.layers import Parameters
 from maml.networks.network import initialise
+from maml.networks.parameters import Parameters
 from maml.training import published, weights
 from maml.training.evaluate import evaluate
 

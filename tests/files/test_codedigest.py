@@ -115,7 +115,7 @@ def test_a_mistake_in_the_source_is_located(package):
 def test_digesting_imports_nothing_heavy():
     program = (
         "import sys; from maml.files.codedigest import code_digest;"
-        "code_digest('maml.algorithm.meta');"
+        "code_digest('maml.algorithm.maml');"
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -3,9 +3,11 @@ import torch
 from derivatives import check
 from torch.nn import functional
 
+from maml.configuration.schema import Initialisation
 from maml.networks.convolution import Convolution, StridedConvolution, patches, sum_of_patches
 
 TASKS, IMAGES = 3, 2
+XAVIER = Initialisation(distribution="xavier")
 LAYERS = [(Convolution, 1), (StridedConvolution, 2)]
 
 
@@ -44,7 +46,7 @@ def plainly(stride):
 @pytest.mark.parametrize(("layer", "stride"), LAYERS)
 def test_a_convolution_and_its_derivatives(layer, stride, channels, size, moves):
     check(
-        layer("conv2", first=not moves),
+        layer("conv2", channels, 4, XAVIER),
         plainly(stride),
         {"conv2.weight": random(TASKS, 4, channels, 3, 3)},
         (TASKS, IMAGES, *size, channels),
@@ -56,7 +58,7 @@ def test_a_convolution_and_its_derivatives(layer, stride, channels, size, moves)
 def test_tasks_that_share_kernels_are_no_exception(layer, stride):
     shared = random(4, 2, 3, 3).contiguous(memory_format=torch.channels_last)
     check(
-        layer("conv2"),
+        layer("conv2", 2, 4, XAVIER),
         plainly(stride),
         {"conv2.weight": shared.expand(TASKS, -1, -1, -1, -1)},
         (TASKS, IMAGES, 5, 6, 2),

@@ -3,18 +3,18 @@ import math
 import pytest
 import torch
 
-from maml.networks.network import Pass, initialise, is_adapted, parameter_shapes
+from maml.networks.network import build, initialise, parameter_shapes
 
 
-def count(shapes, adapted):
-    return sum(math.prod(shape) for name, shape in shapes.items() if is_adapted(name) is adapted)
+def count(parameters, adapted):
+    return sum(math.prod(p.shape) for p in parameters.values() if p.adapted is adapted)
 
 
 def test_mini_imagenet_network_has_the_papers_size(paper):
-    shapes = parameter_shapes(paper.networks["miniimagenet-conv"], (3, 84, 84), ways=5)
-    assert shapes["head.weight"] == (5, 800)
-    assert count(shapes, adapted=True) == 32_645
-    assert count(shapes, adapted=False) == 4 * 32
+    parameters = build(paper.networks["miniimagenet-conv"], (3, 84, 84), ways=5).parameters
+    assert parameters["head.weight"].shape == (5, 800)
+    assert count(parameters, adapted=True) == 32_645
+    assert count(parameters, adapted=False) == 4 * 32
 
 
 def test_omniglot_networks_have_the_papers_shapes(paper):
@@ -35,11 +35,10 @@ def test_forward_gives_each_task_its_logits(paper, name, image):
     thetas = [initialise(network, image, 5, seed) for seed in (0, 1)]
     phi = {key: torch.stack([theta[key] for theta in thetas]) for key in thetas[0]}
     images = torch.rand((2, 6, *image), generator=torch.Generator().manual_seed(0))
-    logits = Pass(network, phi, images).logits
+    layers = build(network, image, 5)
+    logits, _ = layers.forward(images, phi)
     assert logits.shape == (2, 6, 5)
-    swapped = Pass(
-        network, {key: value.flip(0) for key, value in phi.items()}, images.flip(0)
-    ).logits
+    swapped, _ = layers.forward(images.flip(0), {key: value.flip(0) for key, value in phi.items()})
     torch.testing.assert_close(swapped.flip(0), logits, rtol=1e-3, atol=1e-4)
 
 

@@ -20,6 +20,10 @@ def case(request):
     return (TASKS, *CASES[request.param], CHANNELS), {"norm1.offset": offset}, pooled
 
 
+def layer(**options):
+    return NormReluPool("norm1", CHANNELS, EPSILON, **options)
+
+
 def plainly(pool):
     def function(x, phi):
         tasks = []
@@ -40,9 +44,24 @@ def plainly(pool):
     return function
 
 
-def test_is_batch_norm_relu_and_pooling_to_the_second_derivative(case):
+@pytest.mark.parametrize("moves", [True, False])
+@pytest.mark.parametrize("still", [(), ("norm1.offset",)])
+def test_is_batch_norm_relu_and_pooling_to_the_second_derivative(case, moves, still):
     shape, phi, pool = case
-    check(NormReluPool("norm1", EPSILON, pool=pool), plainly(pool), phi, shape)
+    check(layer(pool=pool), plainly(pool), phi, shape, moves, still)
+
+
+def test_what_comes_back_through_an_input_that_stands_still(case):
+    """Though it does not move, its gradient does, as what comes after it moves."""
+    shape, phi, pool = case
+    generator = torch.Generator().manual_seed(4)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64)
+    norm = layer(pool=pool)
+    y, seen = norm.forward(x, phi)
+    dg = torch.randn(y.shape, generator=generator, dtype=torch.float64)
+    _, back = norm.backward(seen, y, wanted=True)
+    still, zero = (norm.tangent(back, dx, {})[1] for dx in (None, torch.zeros_like(x)))
+    close(norm.tangent_backward(still, dg)[0], norm.tangent_backward(zero, dg)[0])
 
 
 def test_the_order_in_memory_does_not_matter(case):
@@ -52,9 +71,11 @@ def test_the_order_in_memory_does_not_matter(case):
     tasks_last = x.movedim(0, -2).contiguous().movedim(-2, 0)
     results = []
     for values in (x, tasks_last):
-        layer = NormReluPool("norm1", EPSILON, pool=pool)
-        y = layer.forward(values, phi)
-        results.append((y, layer.backward(y), layer.tangent(values, {}), layer.tangent_backward(y)))
+        norm = layer(pool=pool)
+        y, seen = norm.forward(values, phi)
+        of_x, back = norm.backward(seen, y, wanted=True)
+        dy, along = norm.tangent(back, values, {})
+        results.append((y, of_x, dy, norm.tangent_backward(along, y)[0]))
     for ours, theirs in zip(*results, strict=True):
         close(ours, theirs)
 
@@ -63,11 +84,15 @@ def test_a_cut_leaves_the_first_derivative_and_lets_nothing_move(case):
     shape, phi, pool = case
     generator = torch.Generator().manual_seed(3)
     x, dx = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
-    exact, cut = (NormReluPool("norm1", EPSILON, pool=pool, cut=cut) for cut in (False, True))
-    y = exact.forward(x, phi)
-    assert torch.equal(cut.forward(x, phi), y)
-    assert torch.equal(cut.backward(y), exact.backward(y))
-    assert exact.tangent(dx, {}).any()
-    assert cut.tangent(dx, {}) is None
+    exact, cut = layer(pool=pool), layer(pool=pool, cut=True)
+    y, seen = exact.forward(x, phi)
+    assert torch.equal(cut.forward(x, phi)[0], y)
+    of_x, back = exact.backward(seen, y, wanted=True)
+    assert torch.equal(cut.backward(seen, y, wanted=True)[0], of_x)
+    dy, along = exact.tangent(back, dx, {})
+    assert dy.any()
+    no_dy, cut_along = cut.tangent(back, dx, {})
+    assert no_dy is None
     # the layer's own second derivative stays: its input moves
-    assert torch.equal(cut.tangent_backward(y), exact.tangent_backward(y))
+    ours, expected = cut.tangent_backward(cut_along, y)[0], exact.tangent_backward(along, y)[0]
+    assert torch.equal(ours, expected)

@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from maml.algorithm.meta import meta_gradient, meta_gradients
+from maml.algorithm.maml import meta_gradient, meta_gradients
 from maml.algorithm.optimizer import MetaOptimizer
 from maml.compute import arithmetic
 from maml.compute.graphs import unchanged
@@ -16,6 +16,7 @@ from maml.compute.session import Session
 from maml.configuration.config import Job
 from maml.data.store import PreparedData
 from maml.files.errors import UserError
+from maml.networks.network import build_for
 from maml.tasks import episodes
 from maml.tasks.episodes import gather, training_batch
 from maml.tasks.philox import TorchPhilox
@@ -93,7 +94,7 @@ def test_is_sampling_gathering_the_meta_gradient_and_adam(job):
         batch = gather(session.images, space.tasks(numbers, passes), shots=1, dtype=torch.float32)
         chunk = session.tasks_at_once(settings.train_queries)
         result = meta_gradient(
-            job.network, job.gradient, settings, expected.theta, batch, chunk=chunk
+            build_for(job), job.gradient, settings, expected.theta, batch, chunk=chunk
         )
         expected.optimizer.step(result.gradient)
         assert training.iterate().tolist() == [[result.loss.item(), result.accuracy.item()]]

@@ -4,7 +4,7 @@ import torch
 from tasks.test_episodes import made_up, space
 
 from maml.compute.chunk import Chunk
-from maml.networks.network import initialise
+from maml.networks.network import build, initialise
 from maml.training import measure as module
 from maml.training.measure import measure_all
 
@@ -26,7 +26,7 @@ def measured(paper, monkeypatch):
         monkeypatch.setattr(module, "measure", bounded)
         said = []
         parts = measure_all(
-            network,
+            build(network, (1, 6, 6), 5),
             theta,
             torch.from_numpy(data.images),
             space(data, "test"),

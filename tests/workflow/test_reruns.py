@@ -31,13 +31,13 @@ def test_an_edit_of_the_figures_draws_the_figures_again(finished, listed):
 
 def test_an_edit_of_a_comment_does_nothing(finished, listed):
     project, _ = finished
-    with project.edited("algorithm/meta.py", "\ndef ", "\n# An edit.\ndef "):
+    with project.edited("algorithm/maml.py", "\ndef ", "\n# An edit.\ndef "):
         assert listed()[0] == {}
 
 
 def test_an_edit_of_the_meta_gradient_trains_again(finished, listed):
     project, _ = finished
-    with project.edited("algorithm/meta.py", "\ndef ", "\nEDITED = 1\n\n\ndef "):
+    with project.edited("algorithm/maml.py", "\ndef ", "\nEDITED = 1\n\n\ndef "):
         found, _ = listed()
     assert found["train"] == found["evaluate"] == 6
     assert found["tables"] == found["figures"] == 1

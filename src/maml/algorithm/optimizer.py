@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 
 from maml.configuration.schema import Experiment
-from maml.networks.layers import Parameters
+from maml.networks.parameters import Parameters
 
 BETA1, BETA2 = 0.9, 0.999
 

@@ -8,6 +8,8 @@ Padding is TensorFlow's SAME: by one pixel on each side, but with stride 2 on ev
 side only. Kernels are ``(tasks, out, in, 3, 3)``, with ``in`` last in memory.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,18 +20,22 @@ SIDE = 3
 """Rows and columns of every kernel."""
 
 
+@dataclass(frozen=True)
 class StridedConvolution(Linear):
     """Stride 2: sizes are halved and rounded up."""
 
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return (self.outputs, self.inputs, SIDE, SIDE)
+
     def _unfold(self, x: Tensor) -> Tensor:
-        self.shape = x.shape
         return patches(x)
 
-    def _refold(self, of_x: Tensor) -> Tensor:
-        return sum_of_patches(of_x, self.shape)
+    def _refold(self, of_x: Tensor, shape: torch.Size) -> Tensor:
+        return sum_of_patches(of_x, shape)
 
-    def _fold(self, y: Tensor) -> Tensor:
-        tasks, count, height, width, _ = self.shape
+    def _fold(self, y: Tensor, shape: torch.Size) -> Tensor:
+        tasks, count, height, width, _ = shape
         return y.view(tasks, count, _half(height), _half(width), -1)
 
     def _rows(self, g: Tensor) -> Tensor:
@@ -78,41 +84,46 @@ def _half(size: int) -> int:
     return (size + 1) // 2
 
 
+@dataclass(frozen=True)
 class Convolution(Linear):
     """Stride 1: sizes stay. One grouped convolution, with the tasks folded into the channels."""
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return (self.outputs, self.inputs, SIDE, SIDE)
 
     def _output(self, x: Tensor, w: Tensor, onto: Tensor | None = None) -> Tensor:
         y = functional.conv2d(x, w.flatten(0, 1), padding=1, groups=len(w))
         return y if onto is None else onto.add_(y)
 
-    def _of_x(self, g: Tensor, w: Tensor, onto: Tensor | None = None) -> Tensor:
-        of_x, _, _ = self._library(g, self.x, w, [True, False, False])
+    def _of_x(self, g: Tensor, w: Tensor, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        of_x, _, _ = _library(g, x, w, [True, False, False])
         return of_x if onto is None else onto.add_(of_x)
 
-    def _of_w(self, g: Tensor, x: Tensor, onto: Tensor | None, scale: float) -> Tensor:
-        _, of_w, _ = self._library(g, x, self.w, [False, True, False])
-        of_w = of_w.view_as(self.w)
+    def _of_w(self, g: Tensor, x: Tensor, w: Tensor, onto: Tensor | None, scale: float) -> Tensor:
+        _, of_w, _ = _library(g, x, w, [False, True, False])
+        of_w = of_w.view_as(w)
         return of_w.mul_(scale) if onto is None else torch.add(onto, of_w, alpha=scale)
-
-    def _library(
-        self, g: Tensor, x: Tensor, w: Tensor, wanted: list[bool]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        one, none = [1, 1], [0, 0]
-        return torch.ops.aten.convolution_backward(
-            g, x, w.flatten(0, 1), None, one, one, one, False, none, len(w), wanted
-        )
 
     def _unfold(self, x: Tensor) -> Tensor:
         return fold_tasks(x)
 
-    def _refold(self, of_x: Tensor) -> Tensor:
-        return unfold_tasks(of_x, len(self.w))
+    def _refold(self, of_x: Tensor, shape: torch.Size) -> Tensor:
+        return unfold_tasks(of_x, shape[0])
 
-    def _fold(self, y: Tensor) -> Tensor:
-        return unfold_tasks(y, len(self.w))
+    def _fold(self, y: Tensor, shape: torch.Size) -> Tensor:
+        return unfold_tasks(y, shape[0])
 
     def _rows(self, g: Tensor) -> Tensor:
         return fold_tasks(g)
+
+
+def _library(g: Tensor, x: Tensor, w: Tensor, wanted: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients with respect to x, w and a bias, those that are wanted."""
+    one, none = [1, 1], [0, 0]
+    return torch.ops.aten.convolution_backward(
+        g, x, w.flatten(0, 1), None, one, one, one, False, none, len(w), wanted
+    )
 
 
 def fold_tasks(images: Tensor) -> Tensor:

@@ -1,116 +1,110 @@
-"""The layers of the paper's networks, each with the four functions that MAML's gradient is made of.
+"""The simple layers: products, biases, and what only arranges its input otherwise."""
 
-A layer is one step of one pass over a meta-batch: it computes y from x and the tasks' parameters φ,
-and remembers what the rest of the pass needs. L is the tasks' loss, g = ∂L/∂y, and a dot is the
-derivative along a direction v in which the parameters move. In the order of their calls:
-
-===================  =================================================================
-forward              y
-backward             ∂L/∂x from g
-tangent              ẏ from ẋ
-tangent_backward     the derivative of ∂L/∂x from ġ
-===================  =================================================================
-
-After ``backward`` the layer's gradient ∂L/∂φ is known, and after ``tangent_backward`` its
-derivative along v, which is the Hessian-vector product H v (Pearlmutter 1994, "Fast exact
-multiplication by the Hessian"), at the cost of a second forward and backward pass. Both are added
-to other parameters by what computes them, so that φ − α ∂L/∂φ takes no tensor for the gradient.
-
-Where images are meant, x and y are ``(tasks, images, height, width, channels)``; elsewhere
-``(tasks, images, features)``. Nothing here is recorded by autograd.
-"""
-
-from typing import Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-Parameters = dict[str, Tensor]
-"""Name → tensor: ``conv1.weight``, ``conv1.bias``, ``norm1.offset``, …, ``head.bias``.
-
-An MLP's hidden layers are ``linear1`` and so on. θ has the shapes of
-:func:`maml.networks.network.parameter_shapes`; the φ_i of a meta-batch have a dimension for the
-tasks in front.
-"""
-
+from maml.configuration.schema import Initialisation
+from maml.networks.layer import Record, Terms
+from maml.networks.parameters import Parameter, Parameters
 
 NARROW = 16
 """Columns; a product of fewer is ten times as fast transposed, with the longer side as columns."""
 
 
-class Layer(Protocol):
-    """One step of a pass; see the module."""
-
-    def forward(self, x: Tensor, phi: Parameters) -> Tensor:
-        """Return y."""
-
-    def backward(self, g: Tensor) -> Tensor | None:
-        """Return ∂L/∂x, or None for the first layer, whose x are images."""
-
-    def tangent(self, dx: Tensor | None, v: Parameters) -> Tensor | None:
-        """Return ẏ; None, here and for ẋ, is what does not move."""
-
-    def tangent_backward(self, dg: Tensor) -> Tensor | None:
-        """Return the derivative of ∂L/∂x, or None for the first layer."""
-
-    def add_gradient(self, to: Parameters, scale: float) -> None:
-        """Replace ``to``'s entries by themselves (nothing, where there is none) + scale · ∂L/∂φ."""
-
-    def add_curvature(self, to: Parameters, scale: float) -> None:
-        """Replace ``to``'s entries by themselves + scale · H v."""
-
-
+@dataclass(frozen=True)
 class Linear:
     """y = x Wᵀ: bilinear in x and W, so that every derivative is one of three products.
 
     Convolutions are the same with other products. Each product is added to ``onto``, if given.
+
+    Attributes:
+        name: of the layer; its parameter is ``<name>.weight``.
+        inputs: features or channels of x.
+        outputs: features or channels of y.
+        start: where W starts.
+        head: whether it is the network's head.
     """
 
-    def __init__(self, name: str, *, first: bool = False) -> None:
-        self.name, self.first = f"{name}.weight", first
+    name: str
+    inputs: int
+    outputs: int
+    start: Initialisation
+    head: bool = False
 
-    def forward(self, x: Tensor, phi: Parameters) -> Tensor:
+    @property
+    def weight(self) -> str:
+        """The name of W."""
+        return f"{self.name}.weight"
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """W."""
+        return {self.weight: Parameter(self._shape, self.start, head=self.head)}
+
+    def forward(self, x: Tensor, phi: Parameters) -> tuple[Tensor, Record]:
         """Return y."""
-        self.x, self.w = self._unfold(x), self._matrix(phi[self.name])
-        return self._fold(self._output(self.x, self.w))
+        rows, w = self._unfold(x), self._matrix(phi[self.weight])
+        return self._fold(self._output(rows, w), x.shape), (rows, w, x.shape)
 
-    def backward(self, g: Tensor) -> Tensor | None:
+    def backward(self, seen: Record, g: Tensor, *, wanted: bool) -> tuple[Tensor | None, Record]:
         """Return ∂L/∂x."""
-        self.g = self._rows(g)
-        return None if self.first else self._refold(self._of_x(self.g, self.w))
+        x, w, shape = seen
+        g = self._rows(g)
+        of_x = self._refold(self._of_x(g, w, x), shape) if wanted else None
+        return of_x, (*seen, g, wanted)
 
-    def tangent(self, dx: Tensor | None, v: Parameters) -> Tensor:
+    def tangent(
+        self, back: Record, dx: Tensor | None, v: Parameters
+    ) -> tuple[Tensor | None, Record]:
         """Return x Ẇᵀ + ẋ Wᵀ."""
-        self.dx, self.dw = None if dx is None else self._unfold(dx), self._matrix(v[self.name])
-        dy = self._output(self.x, self.dw)
-        return self._fold(dy if dx is None else self._output(self.dx, self.w, dy))
+        x, w, shape, _, _ = back
+        dx = None if dx is None else self._unfold(dx)
+        dw = self._matrix(v[self.weight]) if self.weight in v else None
+        dy = None if dw is None else self._output(x, dw)
+        dy = dy if dx is None else self._output(dx, w, dy)
+        return None if dy is None else self._fold(dy, shape), (*back, dx, dw)
 
-    def tangent_backward(self, dg: Tensor) -> Tensor | None:
+    def tangent_backward(self, along: Record, dg: Tensor) -> tuple[Tensor | None, Record]:
         """Return ġ W + g Ẇ."""
-        self.dg = self._rows(dg)
-        if self.first:
-            return None
-        return self._refold(self._of_x(self.g, self.dw, self._of_x(self.dg, self.w)))
+        x, w, shape, g, wanted, dx, dw = along
+        dg = self._rows(dg)
+        of_x = None
+        if wanted:
+            of_x = self._of_x(dg, w, x)
+            of_x = of_x if dw is None else self._of_x(g, dw, x, of_x)
+            of_x = self._refold(of_x, shape)
+        return of_x, (x, w, g, dx, dg)
 
-    def add_gradient(self, to: Parameters, scale: float) -> None:
+    def add_gradient(self, back: Record, to: Terms, scale: float) -> Parameters:
         """Add gᵀ x."""
-        base = self._matrix(to[self.name]) if self.name in to else None
-        to[self.name] = self._weight(self._of_w(self.g, self.x, base, scale))
+        if self.weight not in to:
+            return {}
+        x, w, _, g, _ = back
+        base = to[self.weight]
+        base = None if base is None else self._matrix(base)
+        return {self.weight: self._weight(self._of_w(g, x, w, base, scale))}
 
-    def add_curvature(self, to: Parameters, scale: float) -> None:
+    def add_curvature(self, curved: Record, to: Terms, scale: float) -> Parameters:
         """Add ġᵀ x + gᵀ ẋ."""
-        moved = self._of_w(self.dg, self.x, self._matrix(to[self.name]), scale)
-        if self.dx is not None:
-            moved = self._of_w(self.g, self.dx, moved, scale)
-        to[self.name] = self._weight(moved)
+        if self.weight not in to:
+            return {}
+        x, w, g, dx, dg = curved
+        base = to[self.weight]
+        moved = self._of_w(dg, x, w, None if base is None else self._matrix(base), scale)
+        if dx is not None:
+            moved = self._of_w(g, dx, w, moved, scale)
+        return {self.weight: self._weight(moved)}
 
     def _output(self, x: Tensor, w: Tensor, onto: Tensor | None = None) -> Tensor:
         return torch.bmm(x, w.mT) if onto is None else onto.baddbmm_(x, w.mT)
 
-    def _of_x(self, g: Tensor, w: Tensor, onto: Tensor | None = None) -> Tensor:
+    def _of_x(self, g: Tensor, w: Tensor, x: Tensor, onto: Tensor | None = None) -> Tensor:
         return torch.bmm(g, w) if onto is None else onto.baddbmm_(g, w)
 
-    def _of_w(self, g: Tensor, x: Tensor, onto: Tensor | None, scale: float) -> Tensor:
+    def _of_w(self, g: Tensor, x: Tensor, w: Tensor, onto: Tensor | None, scale: float) -> Tensor:
         """Return ``onto`` + scale · gᵀ x, in new memory."""
         if x.shape[2] < NARROW:
             product = torch.bmm(x.mT, g).mT
@@ -119,16 +113,20 @@ class Linear:
             return torch.bmm(g.mT, x).mul_(scale)
         return torch.baddbmm(onto, g.mT, x, alpha=scale)
 
-    # What a convolution sees otherwise than its neighbours do.
+    # What a convolution sees otherwise than its neighbours do; ``shape`` is that of its input.
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return (self.outputs, self.inputs)
 
     def _unfold(self, x: Tensor) -> Tensor:
         return x
 
-    def _refold(self, of_x: Tensor) -> Tensor:
+    def _refold(self, of_x: Tensor, shape: torch.Size) -> Tensor:
         """The transpose of _unfold."""
         return of_x
 
-    def _fold(self, y: Tensor) -> Tensor:
+    def _fold(self, y: Tensor, shape: torch.Size) -> Tensor:
         return y
 
     def _rows(self, g: Tensor) -> Tensor:
@@ -143,68 +141,192 @@ class Linear:
         return matrix
 
 
+@dataclass(frozen=True)
 class Bias:
-    """y = x + b."""
+    """y = x + b.
 
-    def __init__(self, name: str) -> None:
-        self.name = f"{name}.bias"
+    Attributes:
+        name: of the layer; its parameter is ``<name>.bias``.
+        outputs: features.
+        head: whether it is of the network's head.
+    """
 
-    def forward(self, x: Tensor, phi: Parameters) -> Tensor:
+    name: str
+    outputs: int
+    head: bool = False
+
+    @property
+    def bias(self) -> str:
+        """The name of b."""
+        return f"{self.name}.bias"
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """It starts at 0."""
+        return {self.bias: Parameter((self.outputs,), head=self.head)}
+
+    def forward(self, x: Tensor, phi: Parameters) -> tuple[Tensor, Record]:
         """Return y."""
-        return x + phi[self.name].unsqueeze(1)
+        return x + phi[self.bias].unsqueeze(1), x.shape
 
-    def backward(self, g: Tensor) -> Tensor:
+    def backward(self, seen: Record, g: Tensor, *, wanted: bool) -> tuple[Tensor, Record]:
         """Return g."""
-        self.g = g
-        return g
+        return g, (seen, g)
 
-    def tangent(self, dx: Tensor, v: Parameters) -> Tensor:
+    def tangent(
+        self, back: Record, dx: Tensor | None, v: Parameters
+    ) -> tuple[Tensor | None, Record]:
         """Return ẋ + ḃ."""
-        return dx + v[self.name].unsqueeze(1)
+        shape, _ = back
+        if self.bias not in v:
+            return dx, None
+        db = v[self.bias].unsqueeze(1)
+        return db.expand(shape) if dx is None else dx + db, None
 
-    def tangent_backward(self, dg: Tensor) -> Tensor:
+    def tangent_backward(self, along: Record, dg: Tensor) -> tuple[Tensor, Record]:
         """Return ġ."""
-        self.dg = dg
-        return dg
+        return dg, dg
 
-    def add_gradient(self, to: Parameters, scale: float) -> None:
+    def add_gradient(self, back: Record, to: Terms, scale: float) -> Parameters:
         """Add Σ g."""
-        to[self.name] = to.get(self.name, 0) + scale * self.g.sum(1)
+        _, g = back
+        return self._added(g, to, scale)
 
-    def add_curvature(self, to: Parameters, scale: float) -> None:
+    def add_curvature(self, curved: Record, to: Terms, scale: float) -> Parameters:
         """Add Σ ġ."""
-        to[self.name] = to[self.name] + scale * self.dg.sum(1)
+        return self._added(curved, to, scale)
+
+    def _added(self, g: Tensor, to: Terms, scale: float) -> Parameters:
+        if self.bias not in to:
+            return {}
+        base = to[self.bias]
+        return {self.bias: (0 if base is None else base) + scale * g.sum(1)}
 
 
-class Features:
-    """What the head sees of the last images: their pixels in a row, or each channel's mean."""
+class Rearrangement(ABC):
+    """A layer without parameters that is linear in x: each derivative is it or its transpose."""
 
-    def __init__(self, *, mean: bool) -> None:
-        self.mean = mean
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """There are none."""
+        return {}
 
-    def forward(self, x: Tensor, phi: Parameters) -> Tensor:
-        """Return ``(tasks, images, features)``, in TensorFlow's order: channels last."""
-        self.shape = x.shape
-        return self._of(x)
+    def forward(self, x: Tensor, phi: Parameters) -> tuple[Tensor, Record]:
+        """Return y."""
+        return self._arranged(x), x.shape
 
-    def backward(self, g: Tensor) -> Tensor:
-        """Return g, spread over the pixels."""
-        if not self.mean:
-            return g.view(self.shape)
-        _, _, height, width, _ = self.shape
-        return (g / (height * width))[:, :, None, None].expand(self.shape).contiguous()
+    def backward(self, seen: Record, g: Tensor, *, wanted: bool) -> tuple[Tensor, Record]:
+        """Return ∂L/∂x."""
+        return self._transposed(g, seen), seen
 
-    def tangent(self, dx: Tensor | None, v: Parameters) -> Tensor | None:
-        """Return the features of ẋ."""
-        return None if dx is None else self._of(dx)
+    def tangent(
+        self, back: Record, dx: Tensor | None, v: Parameters
+    ) -> tuple[Tensor | None, Record]:
+        """Return ẏ."""
+        return None if dx is None else self._arranged(dx), back
 
-    tangent_backward = backward
+    def tangent_backward(self, along: Record, dg: Tensor) -> tuple[Tensor, Record]:
+        """Return the derivative of ∂L/∂x."""
+        return self._transposed(dg, along), None
 
-    def _of(self, x: Tensor) -> Tensor:
-        return x.mean(dim=(2, 3)) if self.mean else x.flatten(2)
+    def add_gradient(self, back: Record, to: Terms, scale: float) -> Parameters:
+        """Add nothing."""
+        return {}
 
-    def add_gradient(self, to: Parameters, scale: float) -> None:
-        """There are no parameters."""
+    def add_curvature(self, curved: Record, to: Terms, scale: float) -> Parameters:
+        """Add nothing."""
+        return {}
 
-    def add_curvature(self, to: Parameters, scale: float) -> None:
-        """There are no parameters."""
+    @abstractmethod
+    def _arranged(self, x: Tensor) -> Tensor:
+        """Return y."""
+
+    @abstractmethod
+    def _transposed(self, g: Tensor, shape: torch.Size) -> Tensor:
+        """Return the transpose of _arranged, for x of a shape."""
+
+
+@dataclass(frozen=True)
+class ChannelsLast(Rearrangement):
+    """Images ``(tasks, images, channels, height, width)`` as the layers have them."""
+
+    def _arranged(self, x: Tensor) -> Tensor:
+        return x.permute(0, 1, 3, 4, 2)
+
+    def _transposed(self, g: Tensor, shape: torch.Size) -> Tensor:
+        return g.permute(0, 1, 4, 2, 3)
+
+
+@dataclass(frozen=True)
+class Flat(Rearrangement):
+    """All values of an image in a row."""
+
+    def _arranged(self, x: Tensor) -> Tensor:
+        return x.flatten(2)
+
+    def _transposed(self, g: Tensor, shape: torch.Size) -> Tensor:
+        return g.view(shape)
+
+
+@dataclass(frozen=True)
+class Mean(Rearrangement):
+    """The mean of each channel over an image."""
+
+    def _arranged(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(2, 3))
+
+    def _transposed(self, g: Tensor, shape: torch.Size) -> Tensor:
+        _, _, height, width, _ = shape
+        return (g / (height * width))[:, :, None, None].expand(shape).contiguous()
+
+
+@dataclass(frozen=True)
+class CancelledBias:
+    """A bias that the batch norm behind it takes away, and which is therefore not added.
+
+    Batch norm takes away whatever is constant over the batch: the gradient is exactly zero.
+
+    Attributes:
+        name: of the layer; its parameter is ``<name>.bias``.
+        outputs: features or channels.
+    """
+
+    name: str
+    outputs: int
+
+    @property
+    def bias(self) -> str:
+        """The bias's name."""
+        return f"{self.name}.bias"
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """It starts at 0."""
+        return {self.bias: Parameter((self.outputs,))}
+
+    def forward(self, x: Tensor, phi: Parameters) -> tuple[Tensor, Record]:
+        """Return x."""
+        return x, phi[self.bias]
+
+    def backward(self, seen: Record, g: Tensor, *, wanted: bool) -> tuple[Tensor, Record]:
+        """Return g."""
+        return g, seen
+
+    def tangent(
+        self, back: Record, dx: Tensor | None, v: Parameters
+    ) -> tuple[Tensor | None, Record]:
+        """Return ẋ."""
+        return dx, back
+
+    def tangent_backward(self, along: Record, dg: Tensor) -> tuple[Tensor, Record]:
+        """Return ġ."""
+        return dg, along
+
+    def add_gradient(self, back: Record, to: Terms, scale: float) -> Parameters:
+        """Add zero."""
+        if self.bias not in to:
+            return {}
+        base = to[self.bias]
+        return {self.bias: torch.zeros_like(back) if base is None else base}
+
+    add_curvature = add_gradient

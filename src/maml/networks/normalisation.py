@@ -7,122 +7,200 @@ In the formulas x̂ = (x − mean) · r is the normalised input, r = 1/√(varia
 values that share statistics, y = relu(x̂ + β), and g the gradient ∂L/∂y where y > 0.
 """
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from maml.networks.convolution import fold_tasks, unfold_tasks
-from maml.networks.layers import Parameters
+from maml.networks.layer import Record, Terms
+from maml.networks.parameters import Parameter, Parameters
 
 
+class _Seen(NamedTuple):
+    """A forward pass."""
+
+    x: Tensor
+    mean: Tensor
+    r: Tensor
+    chosen: Tensor  # of x: the largest of each window
+    places: Tensor | None  # where it is; None without pooling
+    y: Tensor
+    n: int
+
+
+class _Back(NamedTuple):
+    """A backward pass after it."""
+
+    seen: _Seen
+    g: Tensor
+    sum_g: Tensor  # Σg
+    sum_gx: Tensor  # Σgx̂
+    wanted: bool
+
+
+class _Moved(NamedTuple):
+    """How x moves."""
+
+    dx: Tensor
+    chosen: Tensor
+    sum_dx: Tensor  # Σẋ
+    sum_dxx: Tensor  # Σẋx̂
+
+
+@dataclass(frozen=True)
 class NormReluPool:
-    """max-pool(relu(batch-norm(x) + β)), with the statistics of each task's images at hand."""
+    """max-pool(relu(batch-norm(x) + β)), with the statistics of each task's images at hand.
 
-    def __init__(self, name: str, epsilon: float, *, pool: bool = False, cut: bool = False) -> None:
-        """Describe the layer.
+    Attributes:
+        name: of the layer; its parameter β is ``<name>.offset``.
+        channels: or features, of x and y.
+        epsilon: added to the variance.
+        pool: over windows of 2x2; an incomplete one at the far side is dropped.
+        cut: take the pooling's gradient for a constant in the second derivative: what the layer
+            puts out then does not move.
+    """
 
-        Args:
-            name: of the parameter β, without ``.offset``.
-            epsilon: added to the variance.
-            pool: over windows of 2x2; an incomplete one at the far side is dropped.
-            cut: take the pooling's gradient for a constant in the second derivative: what the
-                layer puts out then does not move.
-        """
-        self.name, self.epsilon, self.pool, self.cut = f"{name}.offset", epsilon, pool, cut
+    name: str
+    channels: int
+    epsilon: float
+    pool: bool = False
+    cut: bool = False
 
-    def forward(self, x: Tensor, phi: Parameters) -> Tensor:
+    @property
+    def offset(self) -> str:
+        """The name of β."""
+        return f"{self.name}.offset"
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """β starts at 0, and no inner step moves it."""
+        return {self.offset: Parameter((self.channels,), adapted=False)}
+
+    def forward(self, x: Tensor, phi: Parameters) -> tuple[Tensor, Record]:
         """Return y, for x ``(tasks, images, …, channels)``."""
-        self.x = x
-        self.shared = tuple(range(1, x.ndim - 1))
-        self.n = x.numel() // (len(x) * x.shape[-1])
-        offset = phi[self.name].view(len(x), *(1 for _ in self.shared), -1)
-        self.mean = x.mean(self.shared, keepdim=True)
-        variance = (x - self.mean).square_().mean(self.shared, keepdim=True)
-        self.r = (variance + self.epsilon).rsqrt_()
-        self.chosen = self._choose(x)
-        self.y = torch.addcmul(offset - self.mean * self.r, self.chosen, self.r).relu_()
-        return self.y
+        shared = tuple(range(1, x.ndim - 1))
+        mean = x.mean(shared, keepdim=True)
+        variance = (x - mean).square_().mean(shared, keepdim=True)
+        r = (variance + self.epsilon).rsqrt_()
+        chosen, places = _choose(x) if self.pool else (x, None)
+        offset = phi[self.offset].view(mean.shape)
+        y = torch.addcmul(offset - mean * r, chosen, r).relu_()
+        return y, _Seen(x, mean, r, chosen, places, y, x.numel() // mean.numel())
 
-    def backward(self, g: Tensor) -> Tensor:
+    def backward(self, seen: _Seen, g: Tensor, *, wanted: bool) -> tuple[Tensor | None, Record]:
         """Return r (g − Σg/n − x̂ Σgx̂/n)."""
-        self.g = self._where_positive(g)
-        self.sum_g = self._sum(self.g)
-        self.sum_gx = self.r * (self._sum(self.g * self.chosen) - self.mean * self.sum_g)
-        slope = -self.r.square() * self.sum_gx / self.n
-        shift = -self.r * self.sum_g / self.n - slope * self.mean
-        return self._add_at_chosen(torch.addcmul(shift, self.x, slope), (self.g, self.r))
+        x, mean, r, chosen, _, _, n = seen
+        g = _where_positive(g, seen)
+        sum_g = _sum(g)
+        sum_gx = r * (_sum(g * chosen) - mean * sum_g)
+        back = _Back(seen, g, sum_g, sum_gx, wanted)
+        if not wanted:
+            return None, back
+        slope = -r.square() * sum_gx / n
+        shift = -r * sum_g / n - slope * mean
+        return _add_at_chosen(torch.addcmul(shift, x, slope), seen, (g, r)), back
 
-    def tangent(self, dx: Tensor, v: Parameters) -> Tensor | None:
-        """Return r (ẋ − Σẋ/n − x̂ Σẋx̂/n) where y > 0; β does not move, as no inner step moves it."""
-        self.dx, self.dx_chosen = dx, self._at_chosen(dx)
-        self.sum_dx = self._sum(dx)
-        self.sum_dxx = self.r * (self._sum(dx * self.x) - self.mean * self.sum_dx)
-        if self.cut:
-            return None
-        slope = -self.r.square() * self.sum_dxx / self.n
-        shift = -self.r * self.sum_dx / self.n - slope * self.mean
-        dy = torch.addcmul(shift, self.chosen, slope).addcmul_(self.dx_chosen, self.r)
-        return self._where_positive(dy)
+    def tangent(
+        self, back: _Back, dx: Tensor | None, v: Parameters
+    ) -> tuple[Tensor | None, Record]:
+        """Return r (ẋ − Σẋ/n − x̂ Σẋx̂/n) + β̇ where y > 0."""
+        seen = back.seen
+        x, mean, r, chosen, _, y, n = seen
+        doffset = v[self.offset].view(mean.shape) if self.offset in v else None
+        dy = None if doffset is None else doffset.expand_as(y)
+        moved = None
+        if dx is not None:
+            sum_dx = _sum(dx)
+            sum_dxx = r * (_sum(dx * x) - mean * sum_dx)
+            moved = _Moved(dx, _at_chosen(dx, seen), sum_dx, sum_dxx)
+        if moved is not None and not self.cut:
+            slope = -r.square() * moved.sum_dxx / n
+            shift = -r * moved.sum_dx / n - slope * mean
+            shift = shift if doffset is None else shift + doffset
+            dy = torch.addcmul(shift, chosen, slope).addcmul_(moved.chosen, r)
+        still = dy is None or self.cut
+        return None if still else _where_positive(dy, seen), (back, moved)
 
-    def tangent_backward(self, dg: Tensor) -> Tensor:
+    def tangent_backward(
+        self, along: tuple[_Back, _Moved | None], dg: Tensor
+    ) -> tuple[Tensor | None, Record]:
         """Return the derivative of :meth:`backward`'s result: of g, and of x̂ and r through ẋ."""
-        dg = self._where_positive(dg)
-        r, n, g, x = self.r, self.n, self.g, self.x
-        sum_g, sum_gx, sum_dx, sum_dxx = self.sum_g, self.sum_gx, self.sum_dx, self.sum_dxx
-        self.sum_dg = self._sum(dg)
-        sum_dgx = r * (self._sum(dg * self.chosen) - self.mean * self.sum_dg)
-        sum_gdx = self._sum(g * self.dx_chosen)
+        (seen, g, sum_g, sum_gx, wanted), moved = along
+        x, mean, r, chosen, _, _, n = seen
+        dg = _where_positive(dg, seen)
+        sum_dg = _sum(dg)
+        if not wanted:
+            return None, sum_dg
         scale = r.square() / n
-        slope = r * scale * (3 * sum_dxx * sum_gx / n - sum_gdx + sum_dx * sum_g / n)
-        slope -= scale * sum_dgx
-        shift = scale * (sum_dx * sum_gx + sum_dxx * sum_g) / n - r * self.sum_dg / n
-        shift -= slope * self.mean
-        of_x = torch.addcmul(shift, x, slope).addcmul_(self.dx, -scale * sum_gx)
-        return self._add_at_chosen(of_x, (dg, r), (g, -scale * sum_dxx))
+        slope = -scale * (r * (_sum(dg * chosen) - mean * sum_dg))
+        shift = -r * sum_dg / n
+        if moved is None:
+            of_x, products = torch.addcmul(shift - slope * mean, x, slope), [(dg, r)]
+        else:
+            dx, dx_chosen, sum_dx, sum_dxx = moved
+            sum_gdx = _sum(g * dx_chosen)
+            slope += r * scale * (3 * sum_dxx * sum_gx / n - sum_gdx + sum_dx * sum_g / n)
+            shift += scale * (sum_dx * sum_gx + sum_dxx * sum_g) / n
+            shift -= slope * mean
+            of_x = torch.addcmul(shift, x, slope).addcmul_(dx, -scale * sum_gx)
+            products = [(dg, r), (g, -scale * sum_dxx)]
+        return _add_at_chosen(of_x, seen, *products), sum_dg
 
-    def add_gradient(self, to: Parameters, scale: float) -> None:
+    def add_gradient(self, back: _Back, to: Terms, scale: float) -> Parameters:
         """Add Σ g."""
-        to[self.name] = to.get(self.name, 0) + scale * self.sum_g.flatten(1)
+        return self._added(back.sum_g, to, scale)
 
-    def add_curvature(self, to: Parameters, scale: float) -> None:
+    def add_curvature(self, curved: Tensor, to: Terms, scale: float) -> Parameters:
         """Add Σ ġ."""
-        to[self.name] = to[self.name] + scale * self.sum_dg.flatten(1)
+        return self._added(curved, to, scale)
 
-    def _sum(self, values: Tensor) -> Tensor:
-        return values.sum(self.shared, keepdim=True)
+    def _added(self, sum_g: Tensor, to: Terms, scale: float) -> Parameters:
+        if self.offset not in to:
+            return {}
+        base = to[self.offset]
+        return {self.offset: (0 if base is None else base) + scale * sum_g.flatten(1)}
 
-    def _where_positive(self, values: Tensor) -> Tensor:
-        return torch.ops.aten.threshold_backward(values, self.y, 0)
 
-    def _choose(self, x: Tensor) -> Tensor:
-        """Return each window's largest value, and remember where it is."""
-        if not self.pool:
-            return x
-        largest, places = functional.max_pool2d(fold_tasks(x), 2, return_indices=True)
-        self.places = _pixels(places)
-        return unfold_tasks(largest, len(x))
+def _sum(values: Tensor) -> Tensor:
+    """Return the sum over what shares statistics."""
+    return values.sum(tuple(range(1, values.ndim - 1)), keepdim=True)
 
-    def _at_chosen(self, x: Tensor) -> Tensor:
-        """Return the values at the chosen places."""
-        if not self.pool:
-            return x
-        values = _pixels(fold_tasks(x)).gather(1, self.places)
-        tasks, count, height, width, channels = self.chosen.shape
-        return values.view(count, height, width, tasks, channels).permute(3, 0, 1, 2, 4)
 
-    def _add_at_chosen(self, x: Tensor, *products: tuple[Tensor, Tensor]) -> Tensor:
-        """Return ``x``, used up, with the products' sum added at the chosen places."""
-        if not self.pool:
-            for values, factor in products:
-                x.addcmul_(values, factor)
-            return x
-        (values, factor), *others = products
-        added = values * factor
-        for values, factor in others:
-            added.addcmul_(values, factor)
-        folded = fold_tasks(x)
-        _pixels(folded).scatter_add_(1, self.places, _pixels(fold_tasks(added)))
-        return unfold_tasks(folded, len(x))
+def _where_positive(values: Tensor, seen: _Seen) -> Tensor:
+    return torch.ops.aten.threshold_backward(values, seen.y, 0)
+
+
+def _choose(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each window's largest value, and where it is."""
+    largest, places = functional.max_pool2d(fold_tasks(x), 2, return_indices=True)
+    return unfold_tasks(largest, len(x)), _pixels(places)
+
+
+def _at_chosen(x: Tensor, seen: _Seen) -> Tensor:
+    """Return the values at the chosen places."""
+    if seen.places is None:
+        return x
+    values = _pixels(fold_tasks(x)).gather(1, seen.places)
+    tasks, count, height, width, channels = seen.chosen.shape
+    return values.view(count, height, width, tasks, channels).permute(3, 0, 1, 2, 4)
+
+
+def _add_at_chosen(x: Tensor, seen: _Seen, *products: tuple[Tensor, Tensor]) -> Tensor:
+    """Return ``x``, used up, with the products' sum added at the chosen places."""
+    if seen.places is None:
+        for values, factor in products:
+            x.addcmul_(values, factor)
+        return x
+    (values, factor), *others = products
+    added = values * factor
+    for values, factor in others:
+        added.addcmul_(values, factor)
+    folded = fold_tasks(x)
+    _pixels(folded).scatter_add_(1, seen.places, _pixels(fold_tasks(added)))
+    return unfold_tasks(folded, len(x))
 
 
 def _pixels(images: Tensor) -> Tensor:

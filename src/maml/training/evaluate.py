@@ -22,6 +22,7 @@ from maml.files.atomic import atomic_file, remove_unfinished
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
 from maml.files.paths import EVALUATION_COLUMNS, EVALUATION_KEY, WEIGHTS
+from maml.networks.network import build_for
 from maml.training import checkpoint, weights
 from maml.training.measure import Measured, measure_all
 from maml.training.progress import Progress
@@ -118,7 +119,7 @@ def evaluate_weights(
     settings = session.job.settings
     theta = {name: value.to(session.device, session.dtype) for name, value in trained.theta.items()}
     return measure_all(
-        session.job.network,
+        build_for(session.job),
         theta,
         session.images,
         session.space("test", max(settings.test_queries)),

@@ -10,12 +10,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from maml.algorithm.meta import MetaGradient, meta_gradients
+from maml.algorithm.maml import MetaGradient, meta_gradients
 from maml.algorithm.optimizer import MetaOptimizer
 from maml.compute.chunk import Chunk
 from maml.compute.graphs import captured
 from maml.compute.session import Session
-from maml.networks.layers import Parameters
+from maml.networks.network import build_for
+from maml.networks.parameters import Parameters
 from maml.tasks.episodes import gather, training_batch
 
 
@@ -28,13 +29,14 @@ class MetaIteration:
         """Prepare the iterations of a job.
 
         Args:
-            here: the job, its images and its device.
+            session: the job, its images and its device.
             thetas: θ of each seed of the job, ``(seeds, …)``, on the device.
             optimizer: updates θ in place; its count of updates is the number of the next iteration.
             chunk: how many tasks of each seed's meta-batch to compute at once.
         """
         self._session, self._thetas = session, thetas
         self._optimizer, self._chunk = optimizer, chunk
+        self._network = build_for(session.job)
         self._space = session.space("train", session.job.settings.train_queries)
         self._replay: Callable[[], Tensor] | None = None
 
@@ -66,7 +68,9 @@ class MetaIteration:
             dtype=self._session.dtype,
         )
         # Lines 4 to 9, and the gradient of line 10.
-        return meta_gradients(job.network, job.gradient, settings, self._thetas, batch, chunk=chunk)
+        return meta_gradients(
+            self._network, job.gradient, settings, self._thetas, batch, chunk=chunk
+        )
 
     def _update(self, result: MetaGradient) -> Tensor:
         # Line 10: update θ.

@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from maml.compute.session import Session
+from maml.networks.network import build_for
 from maml.training.checkpoint import Checkpoint
 from maml.training.divergence import diagnosis
 from maml.training.iteration import MetaIteration
@@ -68,7 +69,7 @@ def validate(session: Session, state: State) -> dict[str, float]:
     if session.job.dataset.classes.val:
         measured = list(
             measure_all(
-                session.job.network,
+                build_for(session.job),
                 state.theta,
                 session.images,
                 session.space("val", settings.train_queries),

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maml.algorithm.adaptation import Loss, inner_step, replicate
+from maml.algorithm.loss import loss
+from maml.algorithm.maml import adapted, inner_step, replicate
 from maml.compute.chunk import Chunk
-from maml.configuration.schema import Network
-from maml.networks.layers import Parameters
+from maml.networks.layer import Layer
+from maml.networks.parameters import Parameters
 from maml.tasks.episodes import Batch, TaskSpace, gather
 
 
@@ -38,7 +39,7 @@ def first_queries(batch: Batch, ways: int, count: int) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def measure(
-    network: Network,
+    network: Layer,
     theta: Parameters,
     batch: Batch,
     *,
@@ -54,19 +55,22 @@ def measure(
     """
     phi = replicate(theta, len(batch.support_labels))
     queries = [first_queries(batch, ways, count) for count in query_counts]
-    accuracy, loss = [], []
+    moving = adapted(network)
+    accuracies, losses = [], []
     for step in range(steps + 1):
         if step > 0:
-            support = Loss(network, phi, batch.support_images, batch.support_labels)
-            phi = inner_step(support, step_size)
-        losses = [Loss(network, phi, *query) for query in queries]
-        accuracy.append(torch.stack([each.accuracies() for each in losses]))
-        loss.append(torch.stack([each.values() for each in losses]))
-    return Measured(*(torch.stack(kind, dim=2).double().cpu().numpy() for kind in (accuracy, loss)))
+            support = loss(network, phi, batch.support_images, batch.support_labels)
+            phi = inner_step(phi, support.gradient(), step_size, moving)
+        measured = [loss(network, phi, *query) for query in queries]
+        accuracies.append(torch.stack([each.accuracies() for each in measured]))
+        losses.append(torch.stack([each.values() for each in measured]))
+    return Measured(
+        *(torch.stack(kind, dim=2).double().cpu().numpy() for kind in (accuracies, losses))
+    )
 
 
 def measure_all(
-    network: Network,
+    network: Layer,
     theta: Parameters,
     images: Tensor,
     space: TaskSpace,

@@ -16,8 +16,8 @@ from maml.files import provenance
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
 from maml.files.paths import WEIGHTS
-from maml.networks.layers import Parameters
 from maml.networks.network import parameter_shapes
+from maml.networks.parameters import Parameters
 from maml.training import weights
 
 MLP_OFFSETS = (0, 2, 3, 4)  # how the authors count the batch norms of the MLP; no 1

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from maml.algorithm.optimizer import MetaOptimizer
 from maml.compute.session import Session
-from maml.networks.layers import Parameters
 from maml.networks.network import initialise
+from maml.networks.parameters import Parameters
 from maml.training.state import State
 
 

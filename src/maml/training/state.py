@@ -10,7 +10,7 @@ from torch import Tensor
 from maml.algorithm.optimizer import MetaOptimizer
 from maml.compute.chunk import Chunk
 from maml.configuration.config import Job
-from maml.networks.layers import Parameters
+from maml.networks.parameters import Parameters
 
 
 @dataclass

@@ -11,12 +11,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from maml.algorithm.adaptation import Loss, inner_step, replicate
+from maml.algorithm.loss import loss
+from maml.algorithm.maml import adapted, inner_step, replicate
 from maml.configuration.config import Job
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
-from maml.networks.layers import Parameters
-from maml.networks.network import Pass, parameter_shapes
+from maml.networks.layer import Layer
+from maml.networks.network import build_for
+from maml.networks.parameters import Parameters
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,17 @@ class Trained:
                 f"these weights take images (images, {', '.join(map(str, expected))}) and a label "
                 f"each, not {tuple(images.shape)} and {tuple(labels.shape)}"
             )
-        phi = replicate(self.theta, 1)
+        network, phi = build_for(self.job), replicate(self.theta, 1)
         for _ in range(self.job.settings.reported_step if steps is None else steps):
-            support = Loss(self.job.network, phi, images[None], labels[None])
-            phi = inner_step(support, self.job.settings.inner_step_size)
-        return partial(_classify, self.job, phi)
+            support = loss(network, phi, images[None], labels[None])
+            step_size = self.job.settings.inner_step_size
+            phi = inner_step(phi, support.gradient(), step_size, adapted(network))
+        return partial(_classify, network, phi)
 
 
-def _classify(job: Job, phi: Parameters, images: Tensor) -> Tensor:
-    return Pass(job.network, phi, images[None]).logits[0]
+def _classify(network: Layer, phi: Parameters, images: Tensor) -> Tensor:
+    logits, _ = network.forward(images[None], phi)
+    return logits[0]
 
 
 def save(path: Path, theta: Parameters, job: Job, **about: Any) -> None:
@@ -99,7 +103,8 @@ def load(path: str | Path) -> Trained:
     ) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not hold trained weights ({reason}); {again}") from error
-    shapes = parameter_shapes(job.network, job.dataset.image_shape, job.settings.ways)
+    parameters = build_for(job).parameters
+    shapes = {name: parameter.shape for name, parameter in parameters.items()}
     if {name: tuple(value.shape) for name, value in theta.items()} != shapes:
         raise UserError(f"{path}: the weights do not fit the network that the file names; {again}")
     if not all(bool(torch.isfinite(value).all()) for value in theta.values()):

@@ -10,13 +10,13 @@ import math
 import torch
 
 from maml.algorithm import plain
-from maml.algorithm.meta import meta_gradient, meta_loss_scale
+from maml.algorithm.maml import meta_gradient, meta_loss_scale
 from maml.compute import arithmetic
 from maml.configuration.config import Config
 from maml.configuration.schema import Experiment, Network
 from maml.files.errors import UserError
-from maml.networks.layers import Parameters
-from maml.networks.network import initialise
+from maml.networks.network import build, initialise
+from maml.networks.parameters import Parameters
 from maml.tasks.episodes import Batch
 
 BOUND = 1e-9
@@ -53,7 +53,13 @@ def deviation(config: Config, name: str, method: str) -> float:
     shape = (dataset.channels, dataset.image_size, dataset.image_size)
     batch = random_batch(experiment, shape, TASKS, torch.float64)
     theta = random_parameters(network, shape, experiment.ways)
-    ours = meta_gradient(network, how, experiment, theta, batch, chunk=1).gradient
+    layers = build(
+        network,
+        shape,
+        experiment.ways,
+        cut_max_pool=how.max_pool_second_derivative == "cut",
+    )
+    ours = meta_gradient(layers, how, experiment, theta, batch, chunk=1).gradient
     loop = plain.meta_gradient(
         network,
         experiment,

@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from maml.algorithm.meta import meta_loss_scale
+from maml.algorithm.maml import meta_loss_scale
 from maml.configuration import config as configuration
 from maml.configuration import overlays, schema
 from maml.configuration.config import Config

@@ -25,8 +25,8 @@ from maml.files import paths, provenance
 from maml.files.atomic import atomic_file
 from maml.files.codedigest import code_digest
 from maml.files.errors import UserError
-from maml.networks.layers import Parameters
-from maml.networks.network import initialise
+from maml.networks.network import build_for, initialise
+from maml.networks.parameters import Parameters
 from maml.training.iteration import MetaIteration
 from maml.training.measure import measure_all
 from maml.training.seed_group import SeedGroup
@@ -163,7 +163,7 @@ def _measure_tasks(session: Session) -> tuple[float, float]:
     def adapt(steps: int, query_counts: list[int]) -> float:
         def work() -> None:
             for _ in measure_all(
-                session.job.network,
+                build_for(session.job),
                 theta,
                 session.images,
                 session.space("test", max(query_counts)),

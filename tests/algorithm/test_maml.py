@@ -4,8 +4,8 @@ import torch
 from helpers import ROOT
 
 from maml.algorithm import plain
-from maml.algorithm.meta import meta_gradient, meta_gradients, meta_loss_scale
-from maml.networks.network import initialise
+from maml.algorithm.maml import meta_gradient, meta_gradients, meta_loss_scale
+from maml.networks.network import build, initialise
 from maml.tasks.episodes import Batch
 from maml.training import published
 
@@ -26,11 +26,26 @@ def relative(ours, theirs):
     return float((difference / sum(value.square().sum() for value in theirs.values())).sqrt())
 
 
+def built(network, method, experiment, batch):
+    return build(
+        network,
+        tuple(batch.support_images.shape[2:]),
+        experiment.ways,
+        cut_max_pool=method.max_pool_second_derivative == "cut",
+    )
+
+
+def batched(network, method, experiment, theta, batch, **options):
+    """Compute a meta-gradient for all tasks at once."""
+    layers = built(network, method, experiment, batch)
+    return meta_gradient(layers, method, experiment, theta, batch, **options)
+
+
 def on(device, network, method, experiment, theta, batch, **options):
     """Compute a meta-gradient on a device and fetch it."""
     theta = {name: value.to(device) for name, value in theta.items()}
     batch = Batch(*(part.to(device) for part in vars(batch).values()))
-    result = meta_gradient(network, method, experiment, theta, batch, **options)
+    result = batched(network, method, experiment, theta, batch, **options)
     return {name: value.cpu() for name, value in result.gradient.items()}
 
 
@@ -86,7 +101,7 @@ def test_float32_rounds_and_nothing_else(paper, random_batch, device, name, size
 def test_equals_a_plain_loop_with_the_authors_step_size(paper, random_batch, name):
     experiment, network, dataset, theta = start(paper, name, 28)
     batch = random_batch(experiment, dataset)
-    ours = meta_gradient(network, paper.methods["maml"], experiment, theta, batch)
+    ours = batched(network, paper.methods["maml"], experiment, theta, batch)
     theirs = plain.meta_gradient(network, experiment, theta, batch, second=True, scale=5.0)
     assert relative(ours.gradient, theirs) < 1e-9
 
@@ -99,7 +114,7 @@ def test_cutting_max_pooling_equals_a_loop_that_holds_its_gradient_constant(
     arguments = (network, experiment, theta, batch)
     scale = meta_loss_scale(experiment)
     cut = on(device, network, paper.methods["maml-cut-pooling"], *arguments[1:])
-    exact = meta_gradient(network, paper.methods["maml"], *arguments[1:]).gradient
+    exact = batched(network, paper.methods["maml"], *arguments[1:]).gradient
     theirs = plain.meta_gradient(*arguments, second=True, cut=True, scale=scale)
     assert relative(cut, theirs) < 1e-9
     assert relative(cut, exact) > 1e-3
@@ -115,13 +130,13 @@ def test_equals_finite_differences(paper, random_batch):
     }
     batch = random_batch(experiment, dataset, size=8, queries=3)
     maml = paper.methods["maml"]
-    result = meta_gradient(network, maml, experiment, theta, batch)
+    result = batched(network, maml, experiment, theta, batch)
     step = 1e-6
     generator = torch.Generator().manual_seed(0)
     for name in theta:
         direction = torch.randn(theta[name].shape, generator=generator, dtype=torch.float64)
         losses = [
-            meta_gradient(
+            batched(
                 network, maml, experiment, theta | {name: theta[name] + sign * direction}, batch
             ).loss
             for sign in (step, -step)
@@ -135,9 +150,9 @@ def test_a_task_does_not_see_the_others(paper, random_batch):
     experiment, network, dataset, theta = start(paper, "omniglot-5way-1shot", 28)
     batch = random_batch(experiment, dataset, tasks=3)
     maml = paper.methods["maml"]
-    whole = meta_gradient(network, maml, experiment, theta, batch).gradient
+    whole = batched(network, maml, experiment, theta, batch).gradient
     alone = [
-        meta_gradient(
+        batched(
             network,
             maml,
             experiment,
@@ -159,8 +174,8 @@ def test_is_the_same_in_parts(paper, random_batch, chunk):
         theta,
         random_batch(experiment, dataset, tasks=3),
     )
-    whole = meta_gradient(network, *arguments)
-    parts = meta_gradient(network, *arguments, chunk=chunk)
+    whole = batched(network, *arguments)
+    parts = batched(network, *arguments, chunk=chunk)
     assert relative(parts.gradient, whole.gradient) < 1e-12
     torch.testing.assert_close(parts.loss, whole.loss)
     assert parts.accuracy == pytest.approx(float(whole.accuracy))
@@ -180,7 +195,7 @@ def test_of_several_weights_at_once_is_that_of_each(
     batches = [random_batch(experiment, dataset, tasks=3, size=28, seed=seed) for seed in (1, 2)]
     how = paper.methods[method]
     together = meta_gradients(
-        network,
+        built(network, how, experiment, batches[0]),
         how,
         experiment,
         {key: torch.stack([theta[key] for *_, theta in starts]).to(device) for key in starts[0][3]},
@@ -188,7 +203,7 @@ def test_of_several_weights_at_once_is_that_of_each(
         chunk=chunk,
     )
     for index, batch in enumerate(batches):
-        alone = meta_gradient(network, how, experiment, starts[index][3], batch)
+        alone = batched(network, how, experiment, starts[index][3], batch)
         ours = {key: value[index].cpu() for key, value in together.gradient.items()}
         assert relative(ours, alone.gradient) < 1e-9
         assert float(together.loss[index]) == pytest.approx(float(alone.loss), rel=1e-12)
@@ -247,7 +262,7 @@ def test_equals_what_the_authors_code_computed(paper, case, name, noise):
     arrays, batch, parameters = golden(case, experiment, network, dataset)
     theta = parameters("parameter")
     for method, bound in noise.items():
-        ours = meta_gradient(network, paper.methods[method], experiment, theta, batch)
+        ours = batched(network, paper.methods[method], experiment, theta, batch)
         assert relative(ours.gradient, parameters(f"gradient/{method}")) < bound
         theirs = arrays["query_loss_by_step"].ravel()[experiment.inner_steps - 1]
         assert float(ours.loss) * meta_loss_scale(experiment) == pytest.approx(theirs, rel=1e-4)
