@@ -61,7 +61,8 @@ def train_all(work: Path, data: Path, files: tuple[Path, ...] = FILES) -> None:
 def table(work: Path, files: tuple[Path, ...] = FILES) -> pd.DataFrame:
     """Return a row a method, precision and checkpoint, in percent; differences are from float32.
 
-    ``of_tasks`` and ``of_seeds`` are half-widths of 95 % intervals over tasks and over seeds.
+    ``of_tasks`` and ``of_both`` are half-widths of 95 % intervals, over tasks and over seeds and
+    tasks.
     """
     configs = {name: configured(name, files) for name in TRAINED}
     found = {
@@ -96,7 +97,7 @@ def _rows(found: dict[str, list[results.Result]], config: Config) -> Iterator[di
                     "accuracy": 100 * of_tasks.mean().mean(),
                     "difference": 100 * difference.mean,
                     "of_tasks": 100 * difference.ci95_tasks,
-                    "of_seeds": 100 * difference.ci95_seeds,
+                    "of_both": 100 * difference.ci95,
                     "by_seed": " ".join(
                         f"{100 * (of_tasks[s] - measured[BASE][s]).mean():+.1f}" for s in of_tasks
                     ),

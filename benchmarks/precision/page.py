@@ -114,8 +114,8 @@ def _accuracy(rows: pd.DataFrame) -> Iterator[str]:
     yield (
         "The quick preset, shortened (`benchmarks/precision/accuracy.yaml`). Test accuracy in "
         "percent, mean over seeds, and its difference from float32's on the same tasks and seeds: "
-        "± over tasks, [±] over seeds (95 %), then seed by seed. *Sums in another order* is "
-        "float32 too: what it differs by is chance.\n"
+        "± over tasks, [±] over seeds and tasks (95 %), then seed by seed. *Sums in another "
+        "order* is float32 too: what it differs by is chance.\n"
     )
     yield markdown(
         [
@@ -127,7 +127,7 @@ def _accuracy(rows: pd.DataFrame) -> Iterator[str]:
                 "seeds": row.seeds,
                 "accuracy": f"{row.accuracy:.1f}",
                 "less float32": f"{row.difference:+.1f} ± {row.of_tasks:.1f}"
-                + (f" [± {row.of_seeds:.1f}]" if row.of_seeds > 0 else ""),
+                + (f" [± {row.of_both:.1f}]" if row.of_both > 0 else ""),
                 "by seed": row.by_seed,
             }
             for row in rows.itertuples()

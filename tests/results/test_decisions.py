@@ -142,6 +142,8 @@ def test_the_seeds_that_would_settle_it_are_the_first_that_do():
     difference = design(0, seed=0.7, seeds=3)
     needed = seeds_needed(difference, lambda found: equivalence(found, 1.0))
     assert equivalence(difference, 1.0) is INCONCLUSIVE
+    assert seeds_needed(difference, lambda found: equivalence(found, 1.0), needed) == needed
+    assert seeds_needed(difference, lambda found: equivalence(found, 1.0), needed - 1) is None
     # The interval of such seeds, from the variances themselves.
     for seeds in range(4, 12):
         shown = equivalence(design(0, seed=0.7, seeds=seeds), 1.0)

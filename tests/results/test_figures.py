@@ -72,6 +72,9 @@ def lines(panel, config, method):
     return [line for line in panel.get_lines() if line.get_color() == colour]
 
 
+THIN = (0.45, 0.45, 0.45)  # the bar over seeds and tasks
+
+
 def bars(panel, colour):
     """Return the intervals of one colour: (low, high) at each height."""
     found = {}
@@ -198,6 +201,9 @@ def test_ours_stand_beside_the_papers(drawn):
     assert intervals(mini, blue) == [ours(MINI, "maml"), (48.70 - 1.84, 48.70 + 1.84)]
     assert intervals(mini, orange) == [ours(MINI, "fomaml"), (48.07 - 1.75, 48.07 + 1.75)]
     assert "the paper does not report it" in texts(figure)
+    for experiment, panel in ((OMNIGLOT, omniglot), (MINI, mini)):
+        both = [cells[experiment, method].estimate() for method in PAIR]
+        assert intervals(panel, THIN) == [(of.mean - of.ci95, of.mean + of.ci95) for of in both]
 
 
 def test_a_shortened_protocol_and_drawn_images_are_marked_in_the_figure(drawn):
@@ -221,8 +227,12 @@ def test_the_difference_is_taken_task_by_task(drawn):
         comparisons.first_order_difference,
         select([OMNIGLOT, MINI], [*PAIR, "maml-cut-pooling"], [0, 1, 2]),
     )
-    _, right = panels(figure)
+    left, right = panels(figure)
     cells = {(cell.experiment, cell.method): cell for cell in collect(config, results)}
+    estimates = [cell.estimate() for cell in cells.values()]
+    both = sorted((of.mean - of.ci95, of.mean + of.ci95) for of in estimates)
+    assert np.array(sorted(bars(left, THIN).values())) == pytest.approx(np.array(both))
+    thin = []
     for method, experiments in (("maml", [OMNIGLOT, MINI]), ("maml-cut-pooling", [MINI])):
         drawn_bars = [each for _, each in sorted(bars(right, style.colour(config, method)).items())]
         for experiment, interval in zip(experiments, drawn_bars, strict=True):
@@ -230,11 +240,20 @@ def test_the_difference_is_taken_task_by_task(drawn):
                 100 * accuracies(cells[experiment, name].results) for name in (method, "fomaml")
             ]
             found = paired_difference(*pair)
+            thin.append((found.mean - found.ci95, found.mean + found.ci95))
             expected = found.mean - found.ci95_tasks, found.mean + found.ci95_tasks
             assert interval == pytest.approx(expected)
             words = f"{found.mean:+.2f} ± {found.ci95_tasks:.2f} over tasks".replace("-", "−")
-            assert f"{words}\n± {found.ci95_seeds:.2f} over seeds" in texts(figure)
+            assert f"{words}\n± {found.ci95:.2f} over seeds and tasks" in texts(figure)
+    assert np.array(sorted(bars(right, THIN).values())) == pytest.approx(np.array(sorted(thin)))
     assert [0, 0] in [list(line.get_xdata()) for line in right.get_lines()]
+
+
+def test_one_seed_has_no_interval_over_seeds_and_tasks(drawn):
+    for draw in (comparisons.paper_comparison, comparisons.first_order_difference):
+        _, _, figure = drawn(draw, select([OMNIGLOT, MINI], PAIR, [0]))
+        assert not any(bars(panel, THIN) for panel in panels(figure))
+        assert "Thin bar" not in texts(figure)
 
 
 @pytest.mark.parametrize(("method", "lacking"), [("maml", "without"), ("fomaml", "with")])

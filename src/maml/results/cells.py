@@ -53,14 +53,14 @@ class Cell:
         return estimate(100 * accuracies(self.results, **which))
 
     def text(self, **which: Any) -> str:
-        """Return mean, ± over tasks and [± over seeds] as a table shows them."""
+        """Return mean, ± over tasks and [± over seeds and tasks] as a table shows them."""
         if len(self.diverged) == len(self.results):
             return f"diverged ({seeds(self.diverged)})"
         found = self.estimate(**which)
         decimals = DECIMALS[self.results[0].job.dataset.format]
         shown = percent(found.mean, found.ci95_tasks, decimals)
-        if not math.isnan(found.ci95_seeds):
-            shown += f" [± {found.ci95_seeds:.{decimals}f}]"
+        if not math.isnan(found.ci95):
+            shown += f" [± {found.ci95:.{decimals}f}]"
         if self.diverged:
             shown += f" ({seeds(self.diverged)} diverged)"
         return shown

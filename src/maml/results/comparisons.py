@@ -44,7 +44,11 @@ def paper_comparison(config: Config, results: Sequence[Result]) -> Figure:
             "Meta-test accuracy, ours the mean over seeds. Bar: 95 % interval over the test tasks "
             "of one training, the kind that the paper prints. It does not know how much another "
             "training would differ"
-            + ("; the single seeds show that." if len(config.select.seeds) > 1 else "."),
+            + (
+                "; our thin bar, the 95 % interval over seeds and tasks, does."
+                if len(config.select.seeds) > 1
+                else "."
+            ),
             *_not_in_paper(config, cells),
             *style.shortenings(config),
             *style.divergences(config, results),
@@ -62,6 +66,7 @@ def paper_comparison(config: Config, results: Sequence[Result]) -> Figure:
             apart = SPREAD / len(config.select.methods) / 4
             found = cell.estimate()
             if found.seeds:
+                _thin(panel, found, place - apart)
                 _dot(panel, found.mean, place - apart, found.ci95_tasks_one_seed, looks)
                 _seeds(panel, 100 * accuracies(cell.results).mean(), place - apart, looks)
             else:
@@ -89,11 +94,11 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
         size=(WIDTH + 1.6, max(_height(len(names)), 0.46 * bars + 0.9)),
         legend=[*style.method_handles(config, linestyle="", markersize=6), *_seeds_handle(config)],
         notes=[
-            "Left: meta-test accuracy, mean over seeds, with the 95 % interval over test tasks. "
-            "Right: the difference on the same tasks with the same seeds; right of zero, second "
-            "derivatives help. Thick bar: 95 % interval over test tasks, for these trainings. "
+            "Left: meta-test accuracy, mean over seeds. Right: the difference on the same tasks "
+            "with the same seeds; right of zero, second derivatives help. Thick bar: 95 % interval "
+            "over test tasks, for these trainings. "
             + (
-                "Thin bar: 95 % interval over seeds (Student's t), for trainings like these."
+                "Thin bar: 95 % interval over seeds and tasks, for trainings like these."
                 if len(config.select.seeds) > 1
                 else "One seed, so nothing says how much another training would differ."
             ),
@@ -112,6 +117,7 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
         place = list(names).index(experiment) + _offset(config, method)
         looks = _looks(config, method)
         if found.seeds:
+            _thin(left, found, place)
             _dot(left, found.mean, place, found.ci95_tasks, looks)
             _seeds(left, 100 * accuracies(cell.results).mean(), place, looks)
         else:
@@ -149,10 +155,7 @@ def _difference(panel: Axes, first: Cell, second: Cell, place: float, looks: dic
     found = paired_difference(*pair)
     if found.seeds:
         by_seed = (pair[0] - pair[1])[list(found.seeds)].mean()
-        if not math.isnan(found.ci95_seeds):
-            panel.errorbar(
-                found.mean, place, xerr=found.ci95_seeds, capsize=3, linewidth=0.9, color="0.45"
-            )
+        _thin(panel, found, place)
         _dot(panel, found.mean, place, found.ci95_tasks, looks)
         _seeds(panel, by_seed, place, looks)
     panel.annotate(
@@ -170,8 +173,8 @@ def _words(found: Estimate) -> str:
     if not found.seeds:
         return "no seed that both finished"
     text = f"{found.mean:+.2f} ± {found.ci95_tasks:.2f} over tasks"
-    if not math.isnan(found.ci95_seeds):
-        text += f"\n± {found.ci95_seeds:.2f} over seeds"
+    if not math.isnan(found.ci95):
+        text += f"\n± {found.ci95:.2f} over seeds and tasks"
     return text.replace("-", "−")
 
 
@@ -239,6 +242,12 @@ def _dot(panel: Axes, mean: float, place: float, half_width: float, looks: dict)
     """Draw a mean and its interval, which may be NaN."""
     defaults = {"markersize": 6, "linewidth": 2, "linestyle": "", "zorder": 3}
     panel.errorbar(mean, place, xerr=half_width, **(defaults | looks))
+
+
+def _thin(panel: Axes, found: Estimate, place: float) -> None:
+    """Draw the interval over seeds and tasks, if there is one."""
+    if not math.isnan(found.ci95):
+        panel.errorbar(found.mean, place, xerr=found.ci95, capsize=3, linewidth=0.9, color="0.45")
 
 
 def _seeds(panel: Axes, means: Sequence[float], place: float, looks: dict) -> None:

@@ -112,8 +112,8 @@ def accuracy_by_step(config: Config, results: Sequence[Result]) -> Figure:
         ],
         notes=[
             "Mean over tasks and seeds. Band: 95 % interval over test tasks, each averaged over "
-            "seeds. Each panel has a scale of its own, which leaves out step 0 where it is far "
-            "below.",
+            "seeds: for these trainings; others would shift a curve as a whole. Each panel has a "
+            "scale of its own, which leaves out step 0 where it is far below.",
             *style.shortenings(config),
             *style.divergences(config, results),
         ],

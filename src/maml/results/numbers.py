@@ -13,7 +13,7 @@ from maml.results.remarks import remarks
 
 COLUMNS = [
     *("dataset", "network", "ways", "shots", "experiment", "method", "row"),
-    *("mean", "ci95_tasks", "ci95_tasks_one_seed", "ci95_seeds", "tasks", "seeds", "diverged"),
+    *("mean", "ci95", "ci95_tasks", "ci95_tasks_one_seed", "tasks", "seeds", "diverged"),
     *("checkpoint", "queries", "step"),
     *("paper", "paper_ci95", "paper_source", "difference"),
     *("shortened", "synthetic", "remarks"),
@@ -63,8 +63,8 @@ def accuracy_tree(cells: Sequence[Cell]) -> dict[str, dict[str, dict[str, float 
         found = cell.estimate()
         tree.setdefault(cell.experiment, {})[cell.method] = {
             "accuracy": _finite(found.mean),
+            "ci95": _finite(found.ci95),
             "ci95_tasks": _finite(found.ci95_tasks),
-            "ci95_seeds": _finite(found.ci95_seeds),
             "seeds": len(found.seeds),
             "diverged": len(cell.diverged),
         }
@@ -77,9 +77,9 @@ def _ours(config: Config, cell: Cell) -> dict[str, Any]:
         "experiment": cell.experiment,
         "method": cell.method,
         "mean": found.mean,
+        "ci95": found.ci95,
         "ci95_tasks": found.ci95_tasks,
         "ci95_tasks_one_seed": found.ci95_tasks_one_seed,
-        "ci95_seeds": found.ci95_seeds,
         "tasks": settings.test_tasks,
         "seeds": " ".join(map(str, found.seeds)),
         "diverged": " ".join(map(str, cell.diverged)),

@@ -90,7 +90,7 @@ def _diverged(cells: Iterable[Cell]) -> Iterator[str]:
 
 def _one_seed(cells: Sequence[Cell]) -> Iterator[str]:
     if "one seed" in remarks(cells):
-        yield "One seed: it has no interval over seeds."
+        yield "One seed: it has no interval over seeds and tasks."
 
 
 def _computed(cells: Sequence[Cell]) -> Iterator[str]:

@@ -1,8 +1,9 @@
-"""Means and 95 % intervals over test tasks and over seeds.
+"""The means and 95 % intervals that tables and figures show.
 
 A cell's accuracies are a table with a row a test task and a column a seed. All seeds and methods
-meet the same tasks, so what is compared is compared task by task. Two sources of chance are kept
-apart: which tasks were drawn, which is all that the paper's ± knows, and which seed was trained.
+meet the same tasks, so what is compared is compared task by task. There are two intervals: the
+paper's ±, which knows only that other tasks could have been met, and that of :mod:`.crossed`, which
+knows that other seeds could have been trained, too.
 """
 
 import math
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
 
+from maml.results.crossed import Design, interval
 from maml.results.runs import Result
 
 
@@ -23,8 +24,8 @@ class Estimate:
 
     Attributes:
         mean: over all tasks and seeds; NaN if there are none.
+        ci95: half-width of the interval over seeds and tasks; NaN for fewer than two seeds.
         ci95_tasks: half-width of the paper's interval: over tasks, each averaged over seeds first.
-        ci95_seeds: half-width of the interval of the mean over seeds; NaN for fewer than two.
         ci95_tasks_one_seed: the paper's half-width of a single seed, averaged over seeds: what is
             to be compared with the paper's, which trained once.
         tasks: how many.
@@ -32,8 +33,8 @@ class Estimate:
     """
 
     mean: float
+    ci95: float
     ci95_tasks: float
-    ci95_seeds: float
     ci95_tasks_one_seed: float
     tasks: int
     seeds: tuple[int, ...]
@@ -47,21 +48,14 @@ def tasks_half_width(values: ArrayLike) -> float:
     return float(1.96 * values.std() / math.sqrt(len(values)))
 
 
-def seeds_half_width(means: ArrayLike) -> float:
-    """Return the half-width of Student's 95 % interval of the mean of n seeds; NaN if n < 2."""
-    means = np.asarray(means, dtype=float)
-    if len(means) < 2:
-        return math.nan
-    return float(stats.t.ppf(0.975, len(means) - 1) * stats.sem(means))
-
-
 def estimate(accuracies: pd.DataFrame) -> Estimate:
     """Return mean and intervals of a table with a row a task and a column a seed."""
     one_seed = pd.Series([tasks_half_width(accuracies[seed]) for seed in accuracies], dtype=float)
+    several = accuracies.shape[1] > 1
     return Estimate(
         mean=float(accuracies.mean().mean()),
+        ci95=float(interval(Design.from_table(accuracies)).half_width) if several else math.nan,
         ci95_tasks=tasks_half_width(accuracies.mean(axis="columns")),
-        ci95_seeds=seeds_half_width(accuracies.mean()),
         ci95_tasks_one_seed=float(one_seed.mean()),
         tasks=len(accuracies),
         seeds=tuple(accuracies.columns),

@@ -19,7 +19,8 @@ CAPTION = (
     " Ours are the mean over {seeds}; ± is the paper's 95 % interval over test tasks, 1.96·std/√n,"
     " where each task's accuracy is averaged over seeds first, as all seeds meet the same tasks"
     " (table1.csv has a single seed's, too);"
-    " [±] is the 95 % interval of the mean over seeds (Student's t). The paper trained once."
+    " [±] is the 95 % interval over seeds and tasks: how far the mean of other seeds on other tasks"
+    " could lie. The paper trained once and has none."
     " {not_run} is no number: not run, or not in the paper. Run: {run}; protocol: {protocol}."
 )
 
