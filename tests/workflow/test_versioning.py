@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from maml.files.errors import UserError
-from maml.workflow import records, versioning
+from maml.workflow import versioning
 
 
 @pytest.fixture
@@ -35,7 +35,6 @@ def test_a_whole_run_and_its_data_are_recorded(here, committed, paper):
     assert versioning.record(paper)
     assert committed == ["data/omniglot-official.dvc", "paper"]
     assert Path(committed[0]).exists()
-    assert records.location("paper").exists()
 
 
 def test_nothing_is_written_where_something_is_left_to_do(
@@ -46,7 +45,6 @@ def test_nothing_is_written_where_something_is_left_to_do(
     assert "something left to do: Training a" in capsys.readouterr().err
     assert committed == []
     assert list(Path("data").glob("*.dvc")) == []
-    assert not records.location("paper").exists()
 
 
 def test_a_run_without_a_stage_is_not_recorded(here, committed, paper):
@@ -54,7 +52,6 @@ def test_a_run_without_a_stage_is_not_recorded(here, committed, paper):
     assert versioning.record(smoke)
     assert committed == []
     assert list(Path("data").glob("*.dvc")) == []
-    assert not records.location("smoke").exists()
 
 
 def test_dvc_records_its_own_stage_itself(here, committed, paper, monkeypatch):

@@ -13,6 +13,14 @@ Runs share the data, so no path below data/ names a run.
 """
 
 
+def how_made(slug):
+    """Return what decides synthetic images; published ones are decided by their checksums."""
+    dataset = settings.datasets[SLUGS[slug]]
+    if dataset.source != "synthetic":
+        return None
+    return [dataset.model_dump(), code_digest("maml.data.synthetic")]
+
+
 rule download:
     """Fetch and prepare all selected data sets, so that all else runs without a network."""
     input:
@@ -30,6 +38,7 @@ rule fetch:
         runtime=240,
     params:
         dataset=lambda wildcards: SLUGS[wildcards.slug],
+        made=lambda wildcards: how_made(wildcards.slug),
     message:
         "Fetching {params.dataset}"
     shell:

@@ -102,7 +102,7 @@ def _recorded(what: str, file: Path, recorded: dict[str, dict[str, Any]]) -> Lin
     text = f"{file}  {digest[:SHOWN]}"
     if known is None:
         return Link(what, f"{text}, not recorded, so not compared")
-    return Link(what, text, "" if known["sha256"] == digest else "not the one recorded")
+    return Link(what, text, "" if known["content"] == digest else "not the one recorded")
 
 
 def _weights(file: Path, result: Result) -> Link:

@@ -20,7 +20,6 @@ from maml.configuration.config import Config
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
 from maml.files.paths import PROCESSED, RAW
-from maml.workflow import records
 
 PIPELINE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
@@ -29,7 +28,7 @@ NOTHING_LEFT = "Nothing to be done"  # Snakemake's words
 
 
 def record(config: Config) -> bool:
-    """Record a run that is whole: Snakemake's records, the data it used, and its ``dvc.lock``.
+    """Record a run that is whole: the data it used, and its ``dvc.lock``.
 
     Only where the stage's own command, asked anew, has nothing left to do: a run with other
     arguments, or an edit while it ran, must not leave old results recorded beside new code. What
@@ -54,7 +53,6 @@ def record(config: Config) -> bool:
         if jobs := jobs_left(stage["cmd"]):
             _say(f"not recorded, as `{stage['cmd']}` has something left to do: {_some(jobs)}")
             return False
-        records.keep(config)
         whole = True
         if targets:
             begin(data)
@@ -88,7 +86,6 @@ def restore() -> None:
             "`snakemake download` fetches them"
         )
     for run in runs:
-        records.bring_back(run)
         jobs = jobs_left(stages[run]["cmd"])
         if not jobs:
             _say(f"results/{run} is as recorded; nothing is left to do")
