@@ -1,8 +1,12 @@
+import shutil
+from pathlib import Path
+
 import pytest
 from helpers import ROOT
 
 from maml import cli
 from maml.training import train
+from maml.workflow import status
 
 
 @pytest.fixture
@@ -47,3 +51,45 @@ def test_seeds_that_cannot_be_trained_are_said(called, capsys, arguments, said):
     code, trained = called(*arguments)
     assert (code, trained) == (1, [])
     assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Call ``maml status`` with a configuration; return the run and where it is looked for."""
+    looked = []
+    monkeypatch.setattr(
+        status, "show", lambda config, watch: looked.append((config.run, Path.cwd()))
+    )
+
+    def call(*config):
+        named = [word for path in config for word in ("--config", str(path))]
+        monkeypatch.setattr("sys.argv", ["maml", "status", *named])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        assert left.value.code == 0
+        return looked.pop()
+
+    return call
+
+
+def test_a_run_is_looked_for_where_its_configuration_lies(watched, tmp_path, monkeypatch):
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project / "results" / "paper", project / "workflow" / "presets", elsewhere):
+        folder.mkdir(parents=True)
+    (project / "Snakefile").touch()
+    preset = project / "workflow" / "presets" / "mine.yaml"
+    preset.write_text("run: mine")
+    for folder in (project, project / "results" / "paper", elsewhere):
+        shutil.copy(ROOT / "config.yaml", folder)
+    monkeypatch.chdir(elsewhere)
+    assert watched("config.yaml") == ("paper", elsewhere)  # a configuration that shows nothing
+    relative = Path("..", "project", "config.yaml")
+    for first in (project / "config.yaml", relative):
+        assert watched(first, preset) == ("mine", project)
+    assert watched(project / "results" / "paper" / "config.yaml") == ("paper", project)
+    (elsewhere / "disk").mkdir()
+    (elsewhere / "disk" / "paper").mkdir()
+    shutil.copy(ROOT / "config.yaml", elsewhere / "disk" / "paper")
+    (elsewhere / "results").symlink_to("disk")  # to a larger disk
+    monkeypatch.chdir(project)
+    assert watched(elsewhere / "results" / "paper" / "config.yaml") == ("paper", elsewhere)

@@ -5,6 +5,8 @@ Each command imports what it runs only when it runs, so that ``maml --help`` is 
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +15,7 @@ import typer
 from maml.configuration import config as configuration
 from maml.configuration.schema import Dataset
 from maml.files.errors import UserError
+from maml.files.paths import RESULTS
 from maml.training.stopping import leave_when_asked
 
 app = typer.Typer(
@@ -198,7 +201,8 @@ def plan(
     """Print what a run would compute, on what, and how long it would take."""
     from maml.workflow.plan import print_plan
 
-    print_plan(configuration.read(config), cores, elsewhere=elsewhere)
+    with _project(config) as settings:
+        print_plan(settings, cores, elsewhere=elsewhere)
 
 
 @app.command()
@@ -211,17 +215,24 @@ def status(
     """Show all jobs of a run: waiting, training, evaluating, done, failed."""
     from maml.workflow.status import show
 
-    show(configuration.read(config), watch=watch)
+    with _project(config) as settings:
+        show(settings, watch=watch)
 
 
 @app.command()
 def trace(
     table: Annotated[Path, typer.Argument(help="A file in results/<run>/tables.")],
+    config: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--config", "-c", help="What it should have been made with; else what stands beside it."
+        ),
+    ] = None,
 ) -> None:
     """Print what each number of a table comes from, and verify the digests."""
     from maml.workflow.trace import trace
 
-    trace(table)
+    trace(table, config)
 
 
 @app.command()
@@ -248,6 +259,22 @@ def schema(
     from maml.workflow.reference import write_reference
 
     write_reference(out)
+
+
+@contextmanager
+def _project(config: list[Path]) -> Iterator[configuration.Config]:
+    """Read a configuration, and work in the project that it belongs to, if it shows which.
+
+    That is the one that holds it as ``results/<run>/config.yaml``, or beside its Snakefile. Results
+    and heartbeats are looked for there.
+    """
+    settings, first, folder = configuration.read(config), config[0].absolute(), Path()
+    if first.parent.parent.name == RESULTS.name:
+        folder = first.parents[2]
+    elif (first.parent / "Snakefile").is_file():
+        folder = first.parent
+    with chdir(folder):
+        yield settings
 
 
 def _seeds(text: str) -> list[int]:

@@ -6,6 +6,7 @@ Every digest that was noted on the way is compared with what is here now.
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import chdir
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,21 +35,29 @@ class Link(NamedTuple):
     wrong: str = ""
 
 
-def trace(table: Path) -> None:
+def trace(table: Path, config: list[Path] | None = None) -> None:
     """Print what each of our numbers in a table comes from.
 
     Args:
-        table: a file in ``results/<run>/tables``.
+        table: a file in ``results/<run>/tables``, of any project.
+        config: what the table is expected to have been made with; by default the configuration
+            that was written beside it when it was made.
 
     Raises:
         UserError: there is no such table, or something is not what the table was made from; that
             is said after all was printed.
     """
-    table = Path(os.path.relpath(table))  # as files are recorded
-    run = table.parent.parent
-    if table.parent.name != "tables" or run.parent != RESULTS or not table.is_file():
+    table = Path(os.path.normpath(table.absolute()))  # not resolved: results/ may be a link
+    if table.parts[-4:-1:2] != (RESULTS.name, "tables") or not table.is_file():
         raise UserError(f"{table} is not a table; name a file in {RESULTS}/<run>/tables")
-    config = configuration.read([run / "config.yaml"])
+    settings = configuration.read(config or [table.parents[1] / "config.yaml"])
+    project = table.parents[3]
+    with chdir(project):  # files are recorded relative to it
+        _trace(table.relative_to(project), settings)
+
+
+def _trace(table: Path, config: Config) -> None:
+    run = table.parent.parent
     mistakes = []
     if not _is_rendered_from(config, run / "runs", table):
         mistakes.append(f"{table} does not say what its evaluations say")
