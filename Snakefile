@@ -10,13 +10,16 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 
-configfile: "config.yaml"
+# Read first, and checked, by our own words; so it has no mistake that Snakemake would find.
+include: "workflow/rules/common.smk"
+
+
+configfile: control.file
 
 
 report: "workflow/report/workflow.rst"
 
 
-include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"

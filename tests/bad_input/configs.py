@@ -244,7 +244,7 @@ def no_such_file(place: Place) -> Meet:
     return overlay(None)
 
 
-@case("no YAML", UNREADABLE.replace("…", "while parsing a flow sequence…"))
+@case("no YAML", UNREADABLE.replace("…", "line 1: while parsing a flow sequence, …"))
 def no_yaml(place: Place) -> Meet:
     return overlay(b"a: [1")
 
@@ -269,11 +269,52 @@ def brackets(place: Place) -> Meet:
     return overlay(b"a: " + b"[" * 5000)
 
 
-@case("a date as a key", UNREADABLE)
-def date(place: Place) -> Meet:
-    return overlay(b"2017-08-06: x")
+@case(
+    "two blocks of `overrides`",
+    UNREADABLE.replace("…", "line 3: the key 'overrides' stands twice, first in line 1; put …"),
+)
+def twice(place: Place) -> Meet:
+    return overlay(b"overrides: {iterations: 5}\nrun: mine\noverrides: {test_tasks: 5}\n")
 
 
-@case("a date that is none", UNREADABLE)
-def no_date(place: Place) -> Meet:
-    return overlay(b"run: 2017-99-99")
+@case(
+    "a key of an experiment twice",
+    UNREADABLE.replace(
+        "…",
+        "line 4: the key 'shots' stands twice, first in line 3; put what belongs to it together",
+    ),
+)
+def twice_below(place: Place) -> Meet:
+    return overlay(b"experiments:\n  new:\n    shots: 1\n    'shots': 5\n")
+
+
+AMBIGUOUS = (
+    "line 1: `…` is not the same in every version of YAML: write true or false, a number as 8, "
+    "1000 or 1.0e-3, and put text in quotes"
+)
+
+
+def _ambiguous(number: int, text: str, reading: str) -> Case:
+    message = UNREADABLE.replace("…", AMBIGUOUS.replace("…", text.rpartition(": ")[2].strip("{}")))
+
+    def make(place: Place) -> Meet:
+        return overlay(text.encode())
+
+    return Case(f"ambiguous_{number}", f"`{text}`, which {reading}", message, make)
+
+
+CASES += [
+    _ambiguous(number, *case)
+    for number, case in enumerate(
+        [
+            ("overrides: {rotations: no}", "is false or text"),
+            ("run: off", "is false or text"),
+            ("overrides: {iterations: 010}", "is 8 or 10"),
+            ("overrides: {iterations: 1:30}", "is 90 or text"),
+            ("overrides: {iterations: 1_000}", "is 1000 or text"),
+            ("overrides: {meta_step_size: 1e-3}", "is text or a number"),
+            ("run: 2017-08-06", "is a date or text"),
+            ("run: 2017-99-99", "is no date, or text"),
+        ]
+    )
+]

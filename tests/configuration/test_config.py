@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from maml.configuration import config as configuration
 from maml.configuration.config import check, read
-from maml.configuration.overlays import merge
+from maml.configuration.consistency import check_run_name
+from maml.configuration.overlays import merge, with_values
 from maml.configuration.schema import Experiment
 from maml.files.errors import UserError
 from maml.workflow.reference import json_schema
@@ -101,6 +102,38 @@ def test_overlays_are_merged_key_by_key_in_order(tmp_path):
 def test_an_overlay_of_comments_changes_nothing(tmp_path):
     (tmp_path / "empty.yaml").write_text("# nothing yet\n")
     assert read([FILE, tmp_path / "empty.yaml"]) == read([FILE])
+
+
+def test_values_of_the_command_line_are_read_as_those_of_a_file():
+    given = ["run=mine", "overrides={iterations: 5, rotations: false}", "mirror="]
+    config = check(with_values(RAW, given))
+    assert (config.run, config.mirror) == ("mine", None)
+    assert (config.overrides.iterations, config.overrides.rotations) == (5, False)
+    with pytest.raises(UserError, match="--config overrides: line 1: the key 'shots' stands twice"):
+        with_values(RAW, ["overrides={shots: 1, shots: 5}"])
+
+
+@pytest.mark.parametrize(
+    "overlay",
+    [
+        {"overrides": {"iterations": 5}},
+        {"protocol": "paper"},
+        {"experiments": {ONE_SHOT: {"shots": 2}}},
+        {"networks": {"mlp": {"widths": [8]}}},
+    ],
+)
+def test_other_results_need_another_name(overlay):
+    [key] = overlay
+    with pytest.raises(UserError, match=f"changes {key}, .* in results/paper; give it a name"):
+        check_run_name(RAW, merge(RAW, overlay))
+    check_run_name(RAW, merge(RAW, overlay | {"run": "mine"}))
+
+
+@pytest.mark.parametrize(
+    "overlay", [{}, {"select": {"seeds": [7]}}, {"runtime": {"device": "cpu"}}, {"mirror": "m"}]
+)
+def test_how_and_which_results_are_made_needs_no_name(overlay):
+    check_run_name(RAW, merge(RAW, overlay))
 
 
 def test_merging_leaves_both_sides_as_they_were():

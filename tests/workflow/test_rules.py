@@ -77,3 +77,26 @@ def test_the_rules_are_formatted(part):
     subprocess.run(
         [sys.executable, "-m", "snakefmt", "--check", part], cwd=ROOT, check=True, timeout=60
     )
+
+
+@pytest.mark.parametrize(
+    ("overlay", "said"),
+    [
+        ("run: a\nrun: b\n", "mine.yaml cannot be read: line 2: the key 'run' stands twice"),
+        ("run: a\noverrides: {rotations: no}", "mine.yaml cannot be read: line 2: `no` is not"),
+        ("overrides: {iterations: 5}", "config: run: what lies over config.yaml changes overrides"),
+    ],
+)
+def test_snakemake_reads_a_preset_as_every_command_does(project, overlay, said):
+    run = project.snakemake("--dry-run", "--configfile", project.overlay("mine.yaml", overlay))
+    assert run.returncode == 1
+    [line] = [line for line in run.stdout.splitlines() if line.startswith("snakemake: ")]
+    assert said in line
+    assert "Traceback" not in run.stdout
+
+
+def test_values_of_the_command_line_are_those_of_a_file(project, smoke):
+    given = ("run=mine", "overrides={iterations: 3, validate_every: 3}", "select={seeds: [7]}")
+    run = project.snakemake("--dry-run", *smoke[:2], "--config", *given)
+    assert run.returncode == 0, run.stdout
+    assert "seed 7" in run.stdout

@@ -18,7 +18,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
 from maml.compute.devices import visible_gpus
-from maml.configuration import config as configuration
 from maml.files import paths
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
@@ -26,14 +25,14 @@ from maml.workflow import records
 from maml.workflow.control import RunControl
 
 try:
-    settings = configuration.check(config)
-    control = RunControl(workflow, config, settings)
+    control = RunControl(workflow)
 except UserError as error:
     print(f"snakemake: {error}", file=sys.stderr)
     sys.exit(1)
 
 atexit.register(control.end)
 
+settings = control.config
 RUN = settings.run
 SLUGS = settings.slugs()
 

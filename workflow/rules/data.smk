@@ -18,7 +18,7 @@ def how_made(slug):
     dataset = settings.datasets[SLUGS[slug]]
     if dataset.source != "synthetic":
         return None
-    return [dataset.model_dump(), code_digest("maml.data.synthetic")]
+    return [dataset.model_dump(), code_of("synthesise")]
 
 
 rule download:

@@ -10,13 +10,15 @@ OUTPUTS
     README.md                   beside the weights: what they are, how good, under which licence
 """
 
+PAPER = os.path.relpath(f"{workflow.basedir}/src/maml/results/paper_table1.csv")
+
 
 rule tables:
     """Render Table 1 beside the paper's from the evaluations."""
     input:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
-        paper="src/maml/results/paper_table1.csv",
+        paper=PAPER,
     output:
         report(
             "results/{run}/tables/table1.html",
@@ -64,7 +66,7 @@ rule figures:
     input:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/curve.csv"),
-        paper="src/maml/results/paper_table1.csv",
+        paper=PAPER,
     output:
         report(
             "results/{run}/figures/learning-curves.svg",

@@ -208,7 +208,7 @@ def check(raw: Mapping[str, Any]) -> Config:
     Raises:
         UserError: as in :func:`read`.
     """
-    raw = json.loads(json.dumps(raw, default=str))  # plain containers, whatever Snakemake hands us
+    raw = json.loads(json.dumps(raw, default=str))  # plain containers, each of its own
     check_names(raw)
     file = validated(Config, raw, "", PLACES)
     if "code" in file.protocols:

@@ -12,10 +12,31 @@ if TYPE_CHECKING:
     from maml.configuration.config import Config
     from maml.configuration.schema import Network
 
+HOW = {"select", "runtime", "mirror", "resources"}
+"""Keys of ``config.yaml`` that choose results and how they are computed, and change none."""
+
 
 def not_one_of(key: str, value: str, known: Mapping[str, Any]) -> str:
     """Return what is wrong with a value that names nothing, and what it could name."""
     return f"config: {key}: {value!r} is not one of: {', '.join(known)}"
+
+
+def check_run_name(base: Mapping[str, Any], merged: Mapping[str, Any]) -> None:
+    """Refuse to make other results than ``config.yaml`` describes in the place of those.
+
+    Args:
+        base: what ``config.yaml`` says.
+        merged: with a preset over it.
+
+    Raises:
+        UserError: the preset changes what decides results, and has no name of its own.
+    """
+    changed = [key for key in merged if key not in HOW and merged[key] != base.get(key)]
+    if changed and merged["run"] == base.get("run"):
+        raise UserError(
+            f"config: run: what lies over config.yaml changes {', '.join(changed)}, and its results"
+            f" would replace those in results/{merged['run']}; give it a name, `run: <name>`"
+        )
 
 
 def check_together(config: Config) -> None:

@@ -2,12 +2,13 @@
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from maml.configuration.unambiguous import parse
 from maml.files.errors import UserError
 
 
@@ -20,7 +21,7 @@ def load(paths: list[Path]) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for path in paths:
         try:
-            layer = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            layer = parse(Path(path).read_text(encoding="utf-8"))
             json.dumps(layer, default=str)  # finds what contains itself, and dates as keys
         except FileNotFoundError as error:
             raise UserError(
@@ -28,14 +29,37 @@ def load(paths: list[Path]) -> dict[str, Any]:
                 "file with --config"
             ) from error
         except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"the configuration {path} cannot be read: {reason}") from error
+            raise UserError(f"the configuration {path} cannot be read: {_reason(error)}") from error
         if layer is None:  # nothing but comments
             continue
         if not isinstance(layer, dict):
             raise UserError(f"the configuration {path} is not a mapping of keys to values")
         merged = merge(merged, layer)
     return merged
+
+
+def with_values(config: Mapping[str, Any], entries: Iterable[str]) -> dict[str, Any]:
+    """Return a configuration with values merged into it: `key=value`, as Snakemake's --config has.
+
+    Raises:
+        UserError: a value is no YAML.
+    """
+    merged = dict(config)
+    for entry in entries:
+        key, _, value = entry.partition("=")
+        try:
+            merged = merge(merged, {key: parse(value)})
+        except yaml.YAMLError as error:
+            raise UserError(f"--config {key}: {_reason(error)}") from error
+    return merged
+
+
+def _reason(error: Exception) -> str:
+    """Return in one line why a text cannot be read, and where."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return " ".join(str(error).split())
+    words = [error.context, error.problem]
+    return f"line {error.problem_mark.line + 1}: {', '.join(filter(None, words))}"
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:

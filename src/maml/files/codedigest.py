@@ -20,6 +20,7 @@ from maml.files.errors import UserError
 PACKAGE = Path(__file__).parents[1]
 
 JOBS = {
+    "synthesise": "maml.data.synthetic",
     "prepare": "maml.data.prepare",
     "preview": "maml.results.preview",
     "train": "maml.training.loop",

@@ -9,14 +9,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import maml
-from maml.configuration.config import Config
+from maml.configuration import config as configuration
+from maml.configuration.consistency import check_run_name
+from maml.configuration.overlays import load, merge, with_values
+from maml.configuration.unambiguous import dump
 from maml.files import paths
 from maml.files.atomic import atomic_file
 from maml.workflow import records, versioning
@@ -29,19 +29,31 @@ SOURCE = str(Path(maml.__file__).parents[1])
 class RunControl:
     """Snakemake's run of one configuration.
 
+    It is not Snakemake that reads it: there a key may be repeated, ``no`` is false, and numbers
+    within a value of ``--config`` are text.
+
     Args:
         workflow: Snakemake's.
-        raw: the configuration as Snakemake merged it.
-        config: the same, checked.
+
+    Attributes:
+        file: ``config.yaml``; the project's, where ``--directory`` leads to a folder without one.
+        config: with the presets over it, checked.
 
     Raises:
-        UserError: files are there of which nothing tells with what they were made.
+        UserError: the configuration has a mistake, or an output is not as it was made.
     """
 
-    def __init__(self, workflow: Any, raw: Mapping[str, Any], config: Config) -> None:
-        self._workflow, self._raw, self._config = workflow, raw, config
+    def __init__(self, workflow: Any) -> None:
+        self._workflow = workflow
+        here, given = Path("config.yaml"), workflow.config_settings
+        self.file = str(here if here.exists() else Path(workflow.basedir, here))
+        base = load([self.file])
+        below = {} if given.replace_workflow_config else base
+        self._raw = with_values(merge(below, load(given.configfiles)), given.config_args)
+        self.config = configuration.check(self._raw)
+        check_run_name(base, self._raw)
         if workflow.is_main_process:
-            records.bring_back(config.run)  # before Snakemake asks its records what has to run
+            records.bring_back(self.config)  # before Snakemake asks its records what has to run
 
     def offer(self, resource: str, count: int) -> None:
         """Bound what local jobs take of a resource at the same time; `--resources` precedes."""
@@ -56,6 +68,7 @@ class RunControl:
         if self._say_what_comes_first():
             sys.exit(1)
         self._write_configuration()
+        records.keep_as_jobs_finish(self.config)
         if any(map(_is_training, self._needed_jobs())):
             self._announce()
 
@@ -70,11 +83,14 @@ class RunControl:
         if workflow.dryrun:
             self._say_what_comes_first()
             return
-        if workflow.executor_plugin is None or workflow.touch:
+        if workflow.executor_plugin is None:
+            return
+        records.keep(self.config)
+        if workflow.touch:
             return
         if set(workflow.dag_settings.targets) - {"all"}:
             return
-        if any(self._needed_jobs()) or versioning.record(self._config):
+        if any(self._needed_jobs()) or versioning.record(self.config):
             return
         if "DVC_STAGE" in os.environ:  # `dvc repro` would record it all the same
             sys.stdout.flush()
@@ -109,7 +125,7 @@ class RunControl:
             for job in jobs
             if job.rule.name == "prepare"
             and job.params.folder in made
-            and records.lacks(self._config.run, job.output[0])
+            and records.lacks(self.config.run, job.output[0])
         ]
 
     def _write_configuration(self) -> None:
@@ -119,13 +135,13 @@ class RunControl:
         whether its own parameters changed, `ancient` or not. What a job depends on is in its
         `params`.
         """
-        plain = json.loads(json.dumps(self._raw))  # without Snakemake's types and YAML's aliases
-        with atomic_file(paths.configuration(self._config.run)) as file:
-            file.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), "utf-8")
+        plain = json.loads(json.dumps(self._raw))  # without YAML's aliases
+        with atomic_file(paths.configuration(self.config.run)) as file:
+            file.write_text(dump(plain), "utf-8")
 
     def _announce(self) -> None:
         """Print the plan of this run, which nothing in it can stop, and how to watch its jobs."""
-        where = ["--config", str(paths.configuration(self._config.run))]
+        where = ["--config", str(paths.configuration(self.config.run))]
         local = self._workflow.local_exec
         on = ["--cores", str(self._workflow.cores)] if local else ["--elsewhere"]
         sys.stdout.flush()
