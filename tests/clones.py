@@ -85,7 +85,8 @@ class Clone:
 
     def edit(self, module: str, text: str) -> None:
         """Append to a module's source."""
-        with (self.folder / "src" / "maml" / module).open("a") as file:
+        with (self.folder / "src" / "maml" / module).open("r+") as file:
+            file.seek(0, os.SEEK_END)
             file.write(text)
 
     def read(self, path: str) -> bytes:

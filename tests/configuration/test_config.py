@@ -223,7 +223,7 @@ def test_each_setting_belongs_to_one_stage():
     training, evaluation = set(job.training_settings()), set(job.evaluation_settings())
     assert evaluation == EVALUATION | runtime
     expected = set(Experiment.model_fields) - EVALUATION - SUMMARY | {"seed", "method"} | runtime
-    assert training == expected | {"cuda_graphs", "seeds_at_once"}
+    assert training == expected | {"cuda_graphs", "image_shape", "seeds_at_once"}
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,9 @@ def test_a_restored_clone_has_nothing_to_do(recorded, restored_once):
 
 
 def test_an_edit_lists_the_affected_jobs_and_no_others(recorded, restored):
-    restored.edit("meta.py", "# a comment\n")
+    restored.edit("algorithm/meta.py", "# a comment\n")
     assert restored.to_do() == []
-    restored.edit("analysis/figures.py", "NEW = True\n")
+    restored.edit("results/figures.py", "NEW = True\n")
     assert restored.to_do() == ["Rendering the figures"]
     restored.configure(overrides={"test_tasks": 7})
     assert restored.to_do() == sorted([f"Evaluating {JOB} 0", *SUMMARY])
@@ -95,7 +95,7 @@ def test_an_edit_lists_the_affected_jobs_and_no_others(recorded, restored):
     restored.configure(select={"seeds": [0, 1]})
     assert restored.to_do() == sorted([f"Training {JOB} 1", f"Evaluating {JOB} 1", *SUMMARY])
     restored("git", "checkout", "--quiet", ".")
-    restored.edit("meta.py", "NEW = True\n")
+    restored.edit("algorithm/meta.py", "NEW = True\n")
     said = restored("maml", "restore")
     assert "changed since" in said
     assert f"  Training {JOB} 0\n" in said
@@ -125,6 +125,21 @@ def test_files_of_another_version_are_not_taken_for_this_one(recorded, restored)
     assert "Traceback" not in run.stdout
     restored("dvc", "checkout", "--force", "paper")
     assert restored.to_do() == []
+
+
+def test_a_stray_file_is_nobodys_or_is_said(restored):
+    raw = restored.folder / "data" / "raw" / "omniglot-synthetic"
+    (raw / "@eaDir").mkdir()
+    for name in (".DS_Store", "Thumbs.db", ".nfs0001", "@eaDir/images.zip@SynoEAStream"):
+        (raw / name).touch()
+        (restored.folder / WEIGHTS).with_name(Path(name).name).touch()
+    assert restored.to_do() == []
+    assert "up to date" in restored("dvc", "status", "paper", "data/omniglot-synthetic.dvc")
+    (raw / "notes.txt").touch()
+    run = restored.run("snakemake")
+    assert run.returncode == 1
+    assert "not as it was made: data/raw/omniglot-synthetic (added: notes.txt)" in run.stdout
+    assert "Traceback" not in run.stdout
 
 
 def test_a_clone_without_images_that_may_not_be_passed_on_has_nothing_to_do(recorded):

@@ -54,6 +54,29 @@ def test_a_run_without_a_stage_is_not_recorded(here, committed, paper):
     assert list(Path("data").glob("*.dvc")) == []
 
 
+@pytest.mark.parametrize("link", ["results", "results/paper", "results/paper/runs"])
+def test_results_behind_a_link_are_said_not_to_be_recorded(here, committed, paper, link, capsys):
+    (here / "disk" / "paper" / "runs").mkdir(parents=True)
+    Path(link).parent.mkdir(parents=True, exist_ok=True)
+    Path(link).symlink_to(here / "disk", target_is_directory=True)
+    assert versioning.record(paper)
+    assert committed == []
+    said = capsys.readouterr().err
+    assert f"not recorded, as {link} is a link, and neither git nor DVC follows one" in said
+
+
+@pytest.mark.parametrize("link", ["data", "data/raw", "data/processed/omniglot-official"])
+def test_images_behind_a_link_are_left_out_of_what_is_recorded(
+    here, committed, paper, link, capsys
+):
+    Path(link).rename("disk")
+    Path(link).symlink_to(here / "disk", target_is_directory=True)
+    assert versioning.record(paper)
+    assert committed == ["paper"]
+    said = capsys.readouterr().err
+    assert f"the images of omniglot-official are not recorded, as {link} is a link" in said
+
+
 def test_dvc_records_its_own_stage_itself(here, committed, paper, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "paper")
     assert versioning.record(paper)

@@ -19,11 +19,15 @@ import yaml
 from maml.configuration.config import Config
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
-from maml.files.paths import PROCESSED, RAW
+from maml.files.paths import PROCESSED, RAW, RESULTS
 
 PIPELINE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 DATA = RAW.parent
+NOT_FOLLOWED = (
+    "and neither git nor DVC follows one; where the disk is too small, keep the whole project on a "
+    "larger one"
+)
 NOTHING_LEFT = "Nothing to be done"  # Snakemake's words
 
 
@@ -42,6 +46,9 @@ def record(config: Config) -> bool:
     try:
         stage = _stages(PIPELINE).get(config.run)
         if stage is None:
+            return True
+        if _usable() and (link := _link([RESULTS / config.run / "runs"])):
+            _say(f"not recorded, as {link} is a link, {NOT_FOLLOWED}")
             return True
         data = data_files(config) if _usable() else {}
         targets = [str(file) for file in data]
@@ -142,11 +149,19 @@ def data_files(config: Config) -> dict[Path, dict[str, Any]]:
     files = {}
     for slug, name in config.slugs().items():
         folders = [RAW / slug, PROCESSED / slug]
-        if all(folder.exists() for folder in folders):
+        if link := _link(folders):
+            _say(f"the images of {slug} are not recorded, as {link} is a link, {NOT_FOLLOWED}")
+        elif all(folder.exists() for folder in folders):
             own = {} if config.datasets[name].may_be_passed_on else {"push": False}
             outs = [{"path": str(folder.relative_to(DATA)), **own} for folder in folders]
             files[DATA / f"{slug}.dvc"] = {"outs": outs}
     return files
+
+
+def _link(folders: list[Path]) -> Path | None:
+    """Return the first link on the way to any of these folders."""
+    ways = ([*reversed(folder.parents), folder] for folder in folders)
+    return next((path for way in ways for path in way if path.is_symlink()), None)
 
 
 def begin(files: dict[Path, dict[str, Any]]) -> None:
