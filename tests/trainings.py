@@ -14,6 +14,11 @@ def checkpoints():
     return sorted(paths.CHECKPOINTS.glob("**/*.checkpoint"))
 
 
+def changed(job, part, **changes):
+    """Return a job with other settings or another runtime."""
+    return job.model_copy(update={part: getattr(job, part).model_copy(update=changes)})
+
+
 def crash(result):
     raise KeyboardInterrupt
 

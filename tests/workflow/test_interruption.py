@@ -29,8 +29,12 @@ def test_an_interrupted_run_goes_on_with_the_same_command(finished, smoke):
     target = str(record.relative_to(project.folder))
     command = (target, *smoke, project.overlay("interrupted.yaml", OVERLAY))
 
+    def checkpoints():
+        return set(project.folder.glob("checkpoints/**/*.checkpoint"))
+
+    before = checkpoints()
     with project.start(*command) as first:
-        wait_for(lambda: list(project.folder.glob("checkpoints/**/*.checkpoint")), first)
+        wait_for(lambda: checkpoints() - before, first)
         os.killpg(first.pid, signal.SIGSTOP)  # or it may be done before the second one has begun
         second = project.snakemake(*command)
         os.killpg(first.pid, signal.SIGCONT)

@@ -6,7 +6,7 @@ import pytest
 
 from maml.files import paths
 from maml.files.codedigest import code_of
-from maml.training.checkpoint import location
+from maml.training.checkpoint import decisive_settings, location
 from maml.workflow.remaining import Remaining, remaining, whole
 
 NOTHING = Remaining(0, 0, 0)
@@ -48,7 +48,7 @@ def evaluate(job, **changes):
 def stop(job, iteration, **changes):
     """Leave a checkpoint, as an interrupted training does."""
     inputs = {
-        "settings": job.training_settings(),
+        "settings": decisive_settings(job),
         "code": CODE["train"],
         "data": "",
         **changes,
@@ -96,6 +96,14 @@ def test_the_rest_of_seeds_that_are_trained_at_once(job):
     stop(job, 30_499)
     assert [remaining(one).iterations for one in job.each()] == [29_501] * 3
     assert remaining(job.model_copy(update={"seed_group": []})) == whole(job)
+
+
+def test_what_a_longer_training_adds(job):
+    train(job)
+    stop(job, 60_000)
+    assert remaining(changed(job, iterations=62_500)) == Remaining(2_500, 3 * 600, 2 * 600)
+    stop(job, 2_500)
+    assert remaining(changed(job, iterations=3_000)) == Remaining(500, 600, 2 * 600)
 
 
 def test_all_of_a_training_that_its_checkpoint_does_not_fit(job):

@@ -223,6 +223,12 @@ class Runtime(Strict):
         gt=0,
         description="Minutes after which a checkpoint is written, wherever the training stands.",
     )
+    resume: Literal["anywhere", "same-device"] = Field(
+        default="anywhere",
+        description="Where an interrupted training goes on. anywhere: on another device or with "
+        "other versions, too, which is recorded. same-device: only where it ends with the bits "
+        "that it would have had without interruption; elsewhere it is refused.",
+    )
     task_chunk: Count | None = Field(
         description="Tasks to compute at the same time, in training and evaluation; bounds the "
         "memory. null: on a CPU as many as its cache holds, and at most 32. Halved where a GPU's "

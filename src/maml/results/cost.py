@@ -27,6 +27,7 @@ def cost_numbers(config: Config, cells: Sequence[Cell]) -> pd.DataFrame:
     rows = []
     for cell in cells:
         training = pd.DataFrame([result.training for result in cell.results])
+        used = [stretch["device"] for result in cell.results for stretch in result.stretches]
         rows.append(
             {
                 "experiment": cell.experiment,
@@ -36,7 +37,7 @@ def cost_numbers(config: Config, cells: Sequence[Cell]) -> pd.DataFrame:
                 "iterations": config.experiment(cell.experiment).iterations,
                 "seconds_per_iteration": training["seconds_per_iteration"].median(),
                 "hours": training["seconds"].sum() / 3600,
-                "device": " | ".join(dict.fromkeys(training["device"])),
+                "device": " | ".join(dict.fromkeys(used)),
                 "remarks": ", ".join(remarks([cell])),
             }
         )

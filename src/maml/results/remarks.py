@@ -113,7 +113,11 @@ def _used(cells: Iterable[Cell], aspect: str) -> dict[str, dict[str, Places]]:
     found: dict[str, dict[str, Places]] = {}
     for cell in cells:
         for result in cell.results:
-            for stage, origin in (("training", result.training), ("evaluation", result.origin)):
+            trained = result.stretches if aspect in ("devices", "versions") else [result.training]
+            for stage, origin in [
+                *(("training", each) for each in trained),
+                ("evaluation", result.origin),
+            ]:
                 name, value = _value(aspect, stage, result.job.settings.dataset, origin)
                 places = found.setdefault(name, {}).setdefault(value, {})
                 places.setdefault((cell.experiment, cell.label), {})[result.job.seed] = None

@@ -38,6 +38,11 @@ class Result:
     training: dict[str, Any]
 
     @property
+    def stretches(self) -> list[dict[str, Any]]:
+        """On what the training was computed: ``device`` and ``versions``, in order."""
+        return self.training.get("stretches") or [self.training]
+
+    @property
     def diverged(self) -> bool:
         """Whether the training ended with a loss that is not finite."""
         return self.origin["outcome"] != "finished"

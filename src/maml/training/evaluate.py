@@ -23,7 +23,7 @@ from maml.files.codedigest import code_of
 from maml.files.errors import UserError
 from maml.files.paths import EVALUATION_COLUMNS, EVALUATION_KEY, WEIGHTS
 from maml.networks.network import build_for
-from maml.training import checkpoint, weights
+from maml.training import weights
 from maml.training.measure import Measured, measure_all
 from maml.training.progress import Progress
 
@@ -31,8 +31,7 @@ from maml.training.progress import Progress
 def evaluate(job: Job, data_folder: Path, folder: Path) -> None:
     """Evaluate the weights in ``folder`` and place evaluation.csv beside them.
 
-    A training that diverged has no rows; the first line says so. Once the weights are evaluated,
-    the checkpoint of their training is removed: nothing will ask for it again.
+    A training that diverged has no rows; the first line says so.
     """
     with locks.held(folder):
         remove_unfinished(folder / "evaluation.csv")
@@ -77,9 +76,6 @@ def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
             "settings": {**job.training_settings(), **job.evaluation_settings()},
         }
         _write(folder / "evaluation.csv", origin, tables)
-    if training["outcome"] == "finished" and "identity" in training:
-        trained_with = job.model_copy(update={"seed_group": training.get("seed_group", [])})
-        checkpoint.remove(trained_with, training["identity"])
 
 
 def _weights(path: Path, job: Job) -> weights.Trained:
@@ -103,8 +99,6 @@ def _training(path: Path) -> dict[str, Any]:
         training = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(training["outcome"], str):
             raise TypeError("outcome is no text")
-        if not all(isinstance(seed, int) for seed in training.get("seed_group", [])):
-            raise TypeError("together are no seeds")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged ({error}); remove its folder and train again"

@@ -92,14 +92,14 @@ class SeedGroup:
         saved = [state.saved() for state in self.states]
         return None if self.diverged or None in saved else {"seeds": saved}
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Continue from :meth:`saved`.
+    def restore(self, saved: dict[str, Any], *, elsewhere: bool = False) -> None:
+        """Continue from :meth:`saved`, on the same device or on another.
 
         Raises:
             ValueError: as :meth:`State.restore`, or its seeds are not equally far.
         """
         for state, own in zip(self.states, saved["seeds"], strict=True):
-            state.restore(own)
+            state.restore(own, elsewhere=elsewhere)
         if len({state.iteration for state in self.states}) > 1:
             raise ValueError("its seeds are not equally far")
 

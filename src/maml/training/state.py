@@ -14,12 +14,23 @@ from maml.networks.parameters import Parameters
 
 
 @dataclass
-class Snapshot:
+class CurvePoint:
     """Weights as a row of the learning curve found them."""
 
     iteration: int = 0
     accuracy: float = -1.0  # in validation
     theta: Parameters = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LastRow:
+    """What a training adds at its end, where no row of the learning curve was due.
+
+    A longer training adds nothing there, so this is kept apart from what it goes on with.
+    """
+
+    row: dict[str, float]
+    point: CurvePoint
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class State:
         best: the weights that were best in validation so far; none before the first one.
         last: the weights at the last row of the curve, and before the first row the initial ones.
         curve: the rows of the learning curve.
+        last_row: that of the end, if it is not one of these.
         since_row: loss and accuracy of each iteration since the last row, float64
             ``(iterations, 2)``; each of them, as sums would depend on when they were taken.
         wrong: what is not finite, if anything.
@@ -54,9 +66,10 @@ class State:
         """Start at the initial θ."""
         self.job, self.theta, self.optimizer, self.chunks = job, theta, optimizer, chunks
         self.iteration = 0
-        self.best = Snapshot()
-        self.last = Snapshot(theta=_copy(self.theta))
+        self.best = CurvePoint()
+        self.last = CurvePoint(theta=_copy(self.theta))
         self.curve: list[dict[str, float]] = []
+        self.last_row: LastRow | None = None
         self.since_row = torch.empty(0, 2, dtype=torch.float64)
         self.divergence: Divergence | None = None
         self.validation_seconds = 0.0
@@ -76,11 +89,11 @@ class State:
     @property
     def row_is_due(self) -> bool:
         """Whether the learning curve gets a row before the next iteration."""
-        due = self.iteration % self.job.settings.validate_every == 0
-        ends = self.iteration == self.job.settings.iterations
-        return (
-            (due or ends) and not self.divergence and bool(self._on_device or len(self.since_row))
-        )
+        if self.divergence:
+            return False
+        if self.iteration % self.job.settings.validate_every == 0:
+            return bool(self._on_device or len(self.since_row))
+        return self.iteration == self.job.settings.iterations and self.last_row is None
 
     @property
     def finished(self) -> bool:
@@ -117,11 +130,24 @@ class State:
         Args:
             row: with ``validation_accuracy``, NaN where nothing is validated.
         """
+        point = CurvePoint(self.iteration, row["validation_accuracy"], _copy(self.theta))
+        if self.iteration % self.job.settings.validate_every:
+            self.last_row = LastRow(row, point)
+            return
         self.curve.append(row)
-        self.last = Snapshot(self.iteration, row["validation_accuracy"], _copy(self.theta))
-        if self.last.accuracy > self.best.accuracy:
-            self.best = self.last
+        self.last = point
+        if point.accuracy > self.best.accuracy:
+            self.best = point
         self.since_row = self.since_row[:0]
+
+    def result(self) -> tuple[CurvePoint, CurvePoint, list[dict[str, float]]]:
+        """Return the best and the last weights and the learning curve, the end's row included.
+
+        The best are the last ones where nothing is validated.
+        """
+        last = self.last_row.point if self.last_row else self.last
+        best = last if last.accuracy > self.best.accuracy or not self.best.theta else self.best
+        return best, last, [*self.curve, *([self.last_row.row] if self.last_row else [])]
 
     def saved(self) -> dict[str, Any] | None:
         """Return what :meth:`restore` needs; None where nothing good is to be saved.
@@ -138,6 +164,9 @@ class State:
             "best": vars(self.best),
             "last": vars(self.last),
             "curve": self.curve,
+            "last_row": {"row": self.last_row.row, "point": vars(self.last_row.point)}
+            if self.last_row
+            else None,
             "since_row": self.since_row,
             "divergence": vars(self.divergence) if self.divergence else None,
             "seconds": self.seconds,
@@ -145,8 +174,12 @@ class State:
             "tasks_at_once": {stage: chunk.tasks for stage, chunk in self.chunks.items()},
         }
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Continue from :meth:`saved`.
+    def restore(self, saved: dict[str, Any], *, elsewhere: bool = False) -> None:
+        """Continue from :meth:`saved`, which a shorter training may have left, too.
+
+        Args:
+            saved: what that returned.
+            elsewhere: whether on another device, which may compute more tasks at once.
 
         Raises:
             ValueError: it is of another network, or holds weights that are not finite, or numbers
@@ -155,8 +188,10 @@ class State:
         # The optimizer's count is what chooses the next tasks.
         counted = isinstance(saved["iteration"], int)
         counted = counted and saved["iteration"] == int(saved["optimizer"]["updates"])
+        counted = counted and saved["iteration"] <= self.job.settings.iterations
         timed = all(isinstance(saved[key], float) for key in ("seconds", "validation_seconds"))
-        rows = all(isinstance(row, dict) for row in saved["curve"])
+        ending = [saved["last_row"]["row"]] if saved["last_row"] else []
+        rows = all(isinstance(row, dict) for row in [*saved["curve"], *ending])
         at_once = {stage: saved["tasks_at_once"][stage] for stage in self.chunks}
         whole = all(isinstance(tasks, int) and tasks > 0 for tasks in at_once.values())
         divergence = Divergence(**saved["divergence"]) if saved["divergence"] else None
@@ -168,8 +203,12 @@ class State:
         numbered = counted and timed and rows and whole and told
         if not (numbered and saved["since_row"].shape[1:] == (2,)):
             raise ValueError("its numbers are not those of a training")
-        best, last = Snapshot(**saved["best"]), Snapshot(**saved["last"])
-        for theta in (saved["theta"], last.theta, best.theta or last.theta):
+        best, last = CurvePoint(**saved["best"]), CurvePoint(**saved["last"])
+        last_row = None
+        if saved["last_row"] and saved["iteration"] == self.job.settings.iterations:
+            last_row = LastRow(saved["last_row"]["row"], CurvePoint(**saved["last_row"]["point"]))
+        at_end = last_row.point if last_row else last
+        for theta in (saved["theta"], last.theta, best.theta or last.theta, at_end.theta):
             if _shapes(theta) != _shapes(self.theta):
                 raise ValueError("it is of another network")
             if not _finite(theta) and not (divergence and theta is saved["theta"]):
@@ -178,12 +217,14 @@ class State:
             value.copy_(saved["theta"][name])
         self.optimizer.restore(saved["optimizer"])
         self.iteration, self.best, self.last = saved["iteration"], best, last
+        self.last_row = last_row
         self.divergence = divergence
         self.curve = saved["curve"]
         self.since_row = saved["since_row"].cpu()
         self.validation_seconds = saved["validation_seconds"]
-        for stage, tasks in at_once.items():
-            self.chunks[stage].tasks = min(tasks, self.chunks[stage].tasks)
+        if not elsewhere:
+            for stage, tasks in at_once.items():
+                self.chunks[stage].tasks = min(tasks, self.chunks[stage].tasks)
         now = time.perf_counter()
         self._began = now - saved["seconds"] * len(self.job.seeds)
         self._ended = now if divergence else None

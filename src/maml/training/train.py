@@ -2,7 +2,8 @@
 
 Of one network, or of one for each of several seeds at once. Leaves of each the weights that were
 best in validation and the last ones, the learning curve, and a record of how they came about. A run
-that is interrupted goes on from its checkpoint and ends with the same bits.
+that is interrupted goes on from its checkpoint: on the same device with the same versions it ends
+with the same bits, and else the record says which iterations were computed on what.
 """
 
 import json
@@ -18,7 +19,7 @@ from maml.files import locks, provenance
 from maml.files.atomic import atomic_file, remove_unfinished
 from maml.files.codedigest import code_of
 from maml.training import weights
-from maml.training.checkpoint import Checkpoint
+from maml.training.checkpoint import Checkpoint, decisive_settings
 from maml.training.divergence import diagnosis, what_diverged
 from maml.training.loop import run, save
 from maml.training.progress import Progress
@@ -32,8 +33,8 @@ OUTPUTS = ("best.safetensors", "last.safetensors", "curve.csv", "training.json")
 def train(job: Job, data_folder: Path, *outs: Path) -> None:
     """Meta-train ``job`` and place best.safetensors, last.safetensors, curve.csv, training.json.
 
-    The checkpoint stays until the weights are evaluated: a workflow that is killed before it has
-    noted that this job is done removes its outputs and asks for them again.
+    The checkpoint stays: a workflow that is killed before it has noted that this job is done
+    removes its outputs and asks for them again, and a longer training goes on from there.
 
     Args:
         job: what to train; all of its ``seeds`` are.
@@ -46,14 +47,11 @@ def train(job: Job, data_folder: Path, *outs: Path) -> None:
         open_session(job, data_folder) as session,
         Progress(job, "training", total) as progress,
     ):
-        origin = {
-            "code": code_of("train"),
-            "data": session.data.digest,
-            "device": devices.describe(session.device),
-            "versions": provenance.versions(),
-        }
-        inputs = {"settings": job.training_settings(), "seeds": job.seeds, **origin}
-        checkpoint = Checkpoint(job, inputs)
+        origin = {"code": code_of("train"), "data": session.data.digest}
+        inputs = {"settings": decisive_settings(job), "seeds": job.seeds, **origin}
+        place = {"device": devices.describe(session.device), "versions": provenance.versions()}
+        checkpoint = Checkpoint(job, inputs, place)
+        origin = {"identity": checkpoint.identity, **origin}
         with locks.held(checkpoint.path):
             for path in (checkpoint.path, *(out / name for out in outs for name in OUTPUTS)):
                 remove_unfinished(path)
@@ -67,7 +65,7 @@ def train(job: Job, data_folder: Path, *outs: Path) -> None:
                     save(group, checkpoint)
                     raise
                 for state, out in zip(group.states, outs, strict=True):
-                    _place(state, {"identity": checkpoint.identity, **origin}, out)
+                    _place(state, checkpoint, origin, out)
                 stop.check()
 
 
@@ -80,25 +78,27 @@ def _resume(session: Session, group: SeedGroup, checkpoint: Checkpoint, progress
             progress.say(f"starts afresh; {changes}")
         return
     try:
-        group.restore(saved)
+        group.restore(saved, elsewhere=checkpoint.moved() is not None)
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise checkpoint.refused(" ".join(str(error).split())) from error
-    progress.say(f"resumed at iteration {group.iteration:,} of {total:,}")
+    moved = f", elsewhere: {checkpoint.moved()}" if checkpoint.moved() else ""
+    progress.say(f"resumed at iteration {group.iteration:,} of {total:,}{moved}")
     progress.update(group.iteration)
     for state in group.states:
         if state.divergence:
             progress.say(diagnosis(state, checkpoint))
 
 
-def _place(state: State, origin: dict[str, Any], out: Path) -> None:
+def _place(state: State, checkpoint: Checkpoint, origin: dict[str, Any], out: Path) -> None:
     """Write the declared outputs; of a training that diverged, the last good weights."""
-    best = state.best if state.best.theta else state.last
-    for name, snapshot in (("best", best), ("last", state.last)):
+    best, last, rows = state.result()
+    for name, point in (("best", best), ("last", last)):
         weights.save(
             out / f"{name}.safetensors",
-            snapshot.theta,
+            point.theta,
             state.job,
-            iteration=snapshot.iteration,
+            iteration=point.iteration,
+            stretches=checkpoint.stretches(point.iteration),
             **origin,
         )
     columns = (
@@ -110,7 +110,7 @@ def _place(state: State, origin: dict[str, Any], out: Path) -> None:
         "seconds",
     )
     with atomic_file(out / "curve.csv") as unfinished:
-        curve = pd.DataFrame(state.curve, columns=columns).astype({"iteration": int})
+        curve = pd.DataFrame(rows, columns=columns).astype({"iteration": int})
         curve.to_csv(unfinished, index=False)
     iterations = state.divergence.iteration if state.divergence else state.iteration
     record = {
@@ -120,6 +120,8 @@ def _place(state: State, origin: dict[str, Any], out: Path) -> None:
         "seconds": state.seconds,
         "seconds_per_iteration": (state.seconds - state.validation_seconds) / iterations,
         **origin,
+        **checkpoint.place,
+        "stretches": checkpoint.stretches(iterations),
         "tasks_at_once": {stage: chunk.tasks for stage, chunk in state.chunks.items()},
         "seed_group": state.job.seed_group,
         "settings": state.job.training_settings(),

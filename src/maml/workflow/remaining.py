@@ -9,7 +9,7 @@ from typing import Any
 from maml.configuration.config import Job
 from maml.files import paths
 from maml.files.codedigest import code_of
-from maml.training.checkpoint import location
+from maml.training.checkpoint import decisive_settings, location
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ def _from_iteration(job: Job, done: int) -> Remaining:
 
 def _resumed(job: Job) -> int:
     """Return the iteration from which an unfinished training goes on: its checkpoint's."""
-    reached, first = [0], job.each()[0]
+    reached, settings = [0], decisive_settings(job)
     for path in location(job, "").parent.glob("*.checkpoint"):
         head = _read(path)
-        if _fits(head.get("inputs"), first.training_settings(), "train"):
+        if _fits(head.get("inputs"), settings, "train"):
             reached.append(int(head.get("iteration", 0)))
-    return min(max(reached), job.settings.iterations)
+    return max(done for done in reached if done <= job.settings.iterations)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -101,9 +101,16 @@ def _links(result: Result, folder: Path) -> Iterator[Link]:
     ):
         state = "the code that is here" if code_of(kind) == noted else "changed since"
         yield Link("code", f"of {what}  {noted[:SHOWN]}, {state}")
-    for what, of in (("training", training), ("evaluation", origin)):
+    for what, of in [*_machines(result), ("evaluation", origin)]:
         versions = ", ".join(f"{name} {version}" for name, version in of["versions"].items())
         yield Link("machine", f"of {what}  {of['device']}; {versions}")
+
+
+def _machines(result: Result) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield on what a training was computed; where there were several, which iterations."""
+    for stretch in result.stretches:
+        part = f" to iteration {stretch['to']:,}" if len(result.stretches) > 1 else ""
+        yield f"training{part}", stretch
 
 
 def _recorded(what: str, file: Path, recorded: dict[str, dict[str, Any]]) -> Link:
