@@ -119,12 +119,24 @@ def evaluate(
     seed: Seed,
     data: Annotated[Path, typer.Argument(help="What `prepare` made.")],
     folder: Annotated[Path, typer.Argument(help="What `train` made; evaluation.csv goes there.")],
+    snapshot: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="The snapshot of this iteration, also while its training is under way; "
+            "evaluation-iteration-N.csv goes there.",
+        ),
+    ] = None,
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Adapt a trained network to every meta-test task and record its accuracy."""
-    from maml.training.evaluate import evaluate
+    from maml.training import evaluate as evaluation
 
-    evaluate(configuration.read(config).job(experiment, method, seed), data, folder)
+    job = configuration.read(config).job(experiment, method, seed)
+    if snapshot is None:
+        evaluation.evaluate(job, data, folder)
+    else:
+        evaluation.evaluate_snapshot(job, data, folder, snapshot)
 
 
 @app.command(name="import-weights")

@@ -183,6 +183,7 @@ def test_shortenings_are_what_overrides_change():
     raw = changed("overrides", {"iterations": 500, "rotations": True})
     assert check(raw).shortenings(ONE_SHOT) == {"iterations": (60_000, 500)}
     assert check(RAW).shortenings(ONE_SHOT) == {}
+    assert check(changed("overrides/snapshots", [0, 100])).shortenings(ONE_SHOT) == {}
 
 
 def test_a_job_has_all_that_decides_it():
@@ -215,6 +216,7 @@ def test_a_method_without_the_pooling_derivative_goes_with_pooling_networks_alon
 
 EVALUATION = {"test_tasks", "test_steps", "test_queries"}
 SUMMARY = {"reported_step", "reported_queries", "reported_checkpoint"}
+LATER = {"snapshots"}
 
 
 def test_each_setting_belongs_to_one_stage():
@@ -222,8 +224,9 @@ def test_each_setting_belongs_to_one_stage():
     runtime = {"precision", "threads", "task_chunk"}
     training, evaluation = set(job.training_settings()), set(job.evaluation_settings())
     assert evaluation == EVALUATION | runtime
-    expected = set(Experiment.model_fields) - EVALUATION - SUMMARY | {"seed", "method"} | runtime
-    assert training == expected | {"cuda_graphs", "image_shape", "seeds_at_once"}
+    expected = set(Experiment.model_fields) - EVALUATION - SUMMARY - LATER
+    expected |= {"seed", "method", "cuda_graphs", "image_shape", "seeds_at_once"} | runtime
+    assert training == expected
 
 
 @pytest.mark.parametrize(
@@ -231,6 +234,8 @@ def test_each_setting_belongs_to_one_stage():
     [
         ("overrides/iterations", 7, True, False),
         ("overrides/rotations", False, True, False),
+        ("overrides/snapshots", [0, 100], False, False),
+        ("runtime/resume", "same-device", False, False),
         ("datasets/omniglot/split_seed", 1, True, False),
         ("networks/omniglot-conv/batch_norm_epsilon", 0.01, True, False),
         ("methods/maml/second_derivatives", False, True, False),

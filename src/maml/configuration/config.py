@@ -32,6 +32,7 @@ from maml.configuration.schema import (
     Runtime,
     Select,
     Strict,
+    stage_decided_by,
 )
 from maml.files.errors import UserError
 
@@ -74,7 +75,11 @@ class Config(Strict):
         """Return what ``overrides`` change in an experiment: key → (protocol's value, value)."""
         full = self.experiment(name, overridden=False).model_dump()
         used = self.experiment(name).model_dump()
-        return {key: (full[key], used[key]) for key in full if full[key] != used[key]}
+        return {
+            key: (full[key], used[key])
+            for key in full
+            if full[key] != used[key] and stage_decided_by(key) != "later"
+        }
 
     def job(
         self, experiment: str, method: str, seed: int, *, seed_group: list[int] | None = None
@@ -173,11 +178,10 @@ class Job(Strict):
 
     def _settings(self, stage: str) -> dict[str, Any]:
         """Return the settings of one stage, with the names that only label left out."""
-        fields = Experiment.model_fields
         chosen = {
             key: value
             for key, value in self.settings.model_dump().items()
-            if (fields[key].json_schema_extra or {"stage": "training"})["stage"] == stage
+            if stage_decided_by(key) == stage
         }
         if stage == "training":
             chosen |= {

@@ -125,6 +125,7 @@ def _check_experiment(config: Config, name: str) -> None:
             f"one, {experiment.test_steps} ({at('test_steps')})"
         )
     _check_distinct(at("test_queries"), experiment.test_queries)
+    _check_distinct(at("snapshots"), experiment.snapshots)
     if experiment.reported_queries not in experiment.test_queries:
         raise UserError(
             f"config: {at('reported_queries')}: {experiment.reported_queries} is not one of "

@@ -121,6 +121,11 @@ def _evaluation(**keywords: Any) -> Any:
     return Field(json_schema_extra={"stage": "evaluation"}, **keywords)
 
 
+def _later(**keywords: Any) -> Any:
+    """Declare a field whose change computes nothing again, and counts from then on."""
+    return Field(json_schema_extra={"stage": "later"}, **keywords)
+
+
 def _summary(**keywords: Any) -> Any:
     """Declare a field that only tables and figures read."""
     return Field(json_schema_extra={"stage": "summary"}, **keywords)
@@ -161,6 +166,11 @@ class Experiment(Strict):
     )
     validate_every: int = Field(ge=1, description="Iterations between two validations.")
     validation_tasks: int = Field(ge=2, description="Tasks of a validation.")
+    snapshots: list[Annotated[int, Field(ge=0)]] = _later(
+        default=[],
+        description="Iterations after which the weights are kept beside the last ones; 0 is the "
+        "initialisation. `maml evaluate --snapshot N` evaluates one.",
+    )
     test_tasks: int = _evaluation(ge=2, description="Meta-test tasks.")
     test_steps: int = _evaluation(
         ge=1, description="Inner steps of an evaluation; accuracy is kept after each, and before."
@@ -173,6 +183,11 @@ class Experiment(Strict):
     reported_checkpoint: Literal["best", "last"] = _summary(
         description="best: by validation accuracy. last: after the last iteration."
     )
+
+
+def stage_decided_by(key: str) -> str:
+    """Return what a setting of an experiment decides: training, evaluation, summary or later."""
+    return (Experiment.model_fields[key].json_schema_extra or {"stage": "training"})["stage"]
 
 
 def _partial(name: str, doc: str) -> type[Strict]:

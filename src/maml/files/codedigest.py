@@ -42,6 +42,7 @@ LEFT_OUT = (
     "maml.training.checkpoint",
     "maml.training.divergence",
     "maml.training.progress",
+    "maml.training.snapshots",
     "maml.training.stopping",
     "maml.training.loop:save",
     "maml.training.seed_group:SeedGroup.saved",

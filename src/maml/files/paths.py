@@ -32,6 +32,30 @@ def training_folder(runs: Path, experiment: str, method: str, seed: int) -> Path
     return runs / experiment / method / f"seed-{seed}"
 
 
+def snapshot(folder: Path, iteration: int) -> Path:
+    """Return the weights of one iteration in the folder of a trained network."""
+    return folder / "snapshots" / f"iteration-{iteration}.safetensors"
+
+
+def snapshots(folder: Path) -> list[Path]:
+    """Return the snapshots that are in the folder of a trained network, by iteration."""
+    found = folder.glob("snapshots/iteration-*.safetensors")
+    return sorted(
+        (path for path in found if path.stem.removeprefix("iteration-").isdecimal()),
+        key=snapshot_iteration,
+    )
+
+
+def snapshot_iteration(path: Path) -> int:
+    """Return of which iteration a snapshot is, by its name."""
+    return int(path.stem.removeprefix("iteration-"))
+
+
+def snapshot_evaluation(folder: Path, iteration: int) -> Path:
+    """Return the evaluation of a snapshot."""
+    return folder / f"evaluation-iteration-{iteration}.csv"
+
+
 def heartbeat(run: str, experiment: str, method: str, seed: int) -> Path:
     """Return the file in which a running job says how far it is."""
     return STATE / "status" / run / experiment / method / f"seed-{seed}.json"

@@ -54,16 +54,22 @@ def digest_with_head(head: dict[str, Any], content: bytes) -> str:
 class Checkpoint:
     """The file from which one training resumes, and when it is due.
 
+    Attributes:
+        identity: digest of ``inputs``.
+        path: where it is saved.
+        newest: what was saved or loaded last; a shorter training may have left it.
+        place: the device and the versions here.
+
     Args:
         job: which training.
         inputs: everything that decides its iterations, as JSON can say it.
-        place: the device and the versions here.
+        place: ``device`` and ``versions``.
     """
 
     def __init__(self, job: Job, inputs: dict[str, Any], place: Place) -> None:
         self.identity = digest_of(inputs)
         self.path = location(job, self.identity)
-        self._source = self.path
+        self.newest = self.path
         self._inputs, self.place = inputs, place
         self._stretches: list[Stretch] = []
         self._iterations = job.settings.iterations
@@ -97,6 +103,7 @@ class Checkpoint:
             file.write(json.dumps(head).encode() + b"\n")
             file.write(content)
         self._written = time.monotonic()
+        self.newest = self.path
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """Return what :meth:`save` wrote, or None where there is nothing; cannot run code.
@@ -115,9 +122,9 @@ class Checkpoint:
                 reached[path] = iteration
         if not reached:
             return None
-        self._source = max(reached, key=lambda path: (reached[path], path == self.path))
-        line, _, content = self._source.read_bytes().partition(b"\n")
-        head = self._head(self._source, line)
+        self.newest = max(reached, key=lambda path: (reached[path], path == self.path))
+        line, _, content = self.newest.read_bytes().partition(b"\n")
+        head = self._head(self.newest, line)
         if digest_with_head(head, content) != head["sha256"]:
             raise self.refused("it is cut short, or was changed")
         self._check_place(head["stretches"])
@@ -149,7 +156,7 @@ class Checkpoint:
         for stretch in earlier:
             if changes := self._changes_from(stretch):
                 raise UserError(
-                    f"the checkpoint {self._source} was not computed as it would be here: "
+                    f"the checkpoint {self.newest} was not computed as it would be here: "
                     f"{', '.join(changes)}; runtime.resume: anywhere goes on all the same; without "
                     "that file, the training starts afresh"
                 )
@@ -169,7 +176,7 @@ class Checkpoint:
     def refused(self, reason: str, path: Path | None = None) -> UserError:
         """Return the error that says why a file is not resumed from, and what to do."""
         return UserError(
-            f"the checkpoint {path or self._source} cannot be resumed from: {reason}; remove it, "
+            f"the checkpoint {path or self.newest} cannot be resumed from: {reason}; remove it, "
             "and the training starts afresh"
         )
 

@@ -23,7 +23,9 @@ def diagnosis(state: State, checkpoint: Checkpoint) -> str:
     """Return in one line what is not finite, and what is kept."""
     divergence = what_diverged(state)
     tasks = ", ".join(map(str, divergence["tasks"]))
-    kept = f"; the last good checkpoint is {checkpoint.path}" if checkpoint.path.exists() else ""
+    kept = (
+        f"; the last good checkpoint is {checkpoint.newest}" if checkpoint.newest.exists() else ""
+    )
     return (
         f"diverged: the {divergence['what']} of iteration {divergence['iteration']:,} "
         f"(seed {state.job.seed}, training tasks {tasks}) is not "

@@ -1,7 +1,8 @@
 """Meta-testing (section 5.2): adapt to every test task and keep each accuracy.
 
 ``evaluation.csv`` has a row for each checkpoint, query count, task and inner step; nothing is
-averaged away. Its first line, a comment, is JSON and says what the numbers come from.
+averaged away. Its first line, a comment, is JSON and says what the numbers come from. The same of a
+snapshot is ``evaluation-iteration-N.csv``.
 """
 
 import json
@@ -17,7 +18,7 @@ from maml.compute.chunk import Chunk
 from maml.compute.session import Session, open_session
 from maml.configuration.config import Job
 from maml.configuration.schema import Runtime
-from maml.files import locks, provenance
+from maml.files import locks, paths, provenance
 from maml.files.atomic import atomic_file, remove_unfinished
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
@@ -27,46 +28,78 @@ from maml.training import weights
 from maml.training.measure import Measured, measure_all
 from maml.training.progress import Progress
 
+MEASURED = ("finished", "snapshot")  # outcomes; others are divergences
+
 
 def evaluate(job: Job, data_folder: Path, folder: Path) -> None:
-    """Evaluate the weights in ``folder`` and place evaluation.csv beside them.
+    """Evaluate the best and the last weights in ``folder``; place evaluation.csv beside them.
 
     A training that diverged has no rows; the first line says so.
     """
+    path = folder / "evaluation.csv"
     with locks.held(folder):
-        remove_unfinished(folder / "evaluation.csv")
-        _evaluate(job, data_folder, folder)
+        remove_unfinished(path)
+        files = {name: folder / f"{name}.safetensors" for name in WEIGHTS}
+        trained = {name: _weights(file, job) for name, file in files.items()}
+        outcome = _outcome(folder / "training.json")
+        _evaluate(job, data_folder, trained, files, outcome, path)
 
 
-def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
-    trained = {name: _weights(folder / f"{name}.safetensors", job) for name in WEIGHTS}
-    training = _training(folder / "training.json")
-    rounds = len(WEIGHTS) * job.settings.test_tasks
+def evaluate_snapshot(job: Job, data_folder: Path, folder: Path, iteration: int) -> None:
+    """Evaluate the snapshot of an iteration; place evaluation-iteration-N.csv in ``folder``.
+
+    The training may be under way: nothing of it is waited for, nor changed.
+
+    Raises:
+        UserError: there is no such snapshot.
+    """
+    path, file = paths.snapshot_evaluation(folder, iteration), paths.snapshot(folder, iteration)
+    if not file.exists():
+        there = [f"{paths.snapshot_iteration(each):,}" for each in paths.snapshots(folder)]
+        raise UserError(
+            f"there is no snapshot {file}; there are: {', '.join(there) or 'none'}; `snapshots` in "
+            "the configuration lists those that a training keeps"
+        )
+    with locks.held(path):
+        remove_unfinished(path)
+        trained = {file.stem: _weights(file, job, any_length=True)}
+        _evaluate(job, data_folder, trained, {file.stem: file}, "snapshot", path, heartbeat=False)
+
+
+def _evaluate(
+    job: Job,
+    data_folder: Path,
+    trained: dict[str, weights.Trained],
+    files: dict[str, Path],
+    outcome: str,
+    path: Path,
+    *,
+    heartbeat: bool = True,
+) -> None:
+    """Measure weights on all test tasks and write ``path``."""
+    tasks = job.settings.test_tasks
+    digests = {name: provenance.file_digest(file) for name, file in files.items()}
     with (
         open_session(job, data_folder) as session,
-        Progress(job, "evaluating", rounds, unit="tasks") as progress,
+        Progress(
+            job, "evaluating", len(trained) * tasks, unit="tasks", heartbeat=heartbeat
+        ) as progress,
     ):
         tables = []
-        chunk = session.chunk(max(job.settings.test_queries), job.settings.test_tasks, progress.say)
-        if training["outcome"] == "finished":
-            for before, name in enumerate(WEIGHTS):
-                done = 0
-                for measured in evaluate_weights(session, trained[name], chunk):
-                    tables.append(_rows(name, measured, done, job))
-                    done += measured.accuracy.shape[1]
-                    progress.update(
-                        before * job.settings.test_tasks + done,
-                        accuracy=measured.accuracy[..., -1].mean(),
-                    )
+        chunk = session.chunk(max(job.settings.test_queries), tasks, progress.say)
+        for before, name in enumerate(trained if outcome in MEASURED else ()):
+            done = 0
+            for measured in evaluate_weights(session, trained[name], chunk):
+                tables.append(_rows(name, measured, done, job))
+                done += measured.accuracy.shape[1]
+                progress.update(before * tasks + done, accuracy=measured.accuracy[..., -1].mean())
         origin = {
             "experiment": job.experiment,
             "method": job.method,
             "seed": job.seed,
-            "outcome": training["outcome"],
-            "weights": {
-                name: provenance.file_digest(folder / f"{name}.safetensors") for name in WEIGHTS
-            },
-            "iteration": {name: trained[name].about["iteration"] for name in WEIGHTS},
+            "outcome": outcome,
+            "weights": digests,
+            "iteration": {name: one.about["iteration"] for name, one in trained.items()},
             "data": session.data.digest,
             "source": session.data.source,
             "code": code_of("evaluate"),
@@ -75,16 +108,23 @@ def _evaluate(job: Job, data_folder: Path, folder: Path) -> None:
             "tasks_at_once": chunk.tasks,
             "settings": {**job.training_settings(), **job.evaluation_settings()},
         }
-        _write(folder / "evaluation.csv", origin, tables)
+        _write(path, origin, tables)
 
 
-def _weights(path: Path, job: Job) -> weights.Trained:
-    """Read weights; a UserError if they are those of another training than the job's."""
+def _weights(path: Path, job: Job, *, any_length: bool = False) -> weights.Trained:
+    """Read weights; a UserError if they are those of another training than the job's.
+
+    Args:
+        path: the file.
+        job: to be evaluated.
+        any_length: whether the training may have been meant to be longer or shorter.
+    """
     trained = weights.load(path)
     if not isinstance(trained.about.get("iteration"), int):
         raise UserError(f"{path} does not say of which iteration its weights are; train again")
     then, now = trained.job.training_settings(), job.training_settings()
-    for key in sorted(now.keys() - Runtime.model_fields.keys()):  # how, not what
+    how = {*Runtime.model_fields, *(["iterations"] if any_length else [])}
+    for key in sorted(now.keys() - how):
         if then[key] != now[key]:
             raise UserError(
                 f"{path} was trained with {key}: {then[key]}, and the configuration says "
@@ -93,17 +133,17 @@ def _weights(path: Path, job: Job) -> weights.Trained:
     return trained
 
 
-def _training(path: Path) -> dict[str, Any]:
-    """Read training.json."""
+def _outcome(path: Path) -> str:
+    """Return how a training ended, from its training.json."""
     try:
-        training = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(training["outcome"], str):
+        outcome = json.loads(path.read_text(encoding="utf-8"))["outcome"]
+        if not isinstance(outcome, str):
             raise TypeError("outcome is no text")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged ({error}); remove its folder and train again"
         ) from error
-    return training
+    return outcome
 
 
 def evaluate_weights(

@@ -13,6 +13,7 @@ from maml.training.iteration import MetaIteration
 from maml.training.measure import measure_all
 from maml.training.progress import Progress
 from maml.training.seed_group import SeedGroup
+from maml.training.snapshots import Snapshots
 from maml.training.state import State
 from maml.training.stopping import Stop
 
@@ -26,14 +27,20 @@ def save(group: SeedGroup, checkpoint: Checkpoint) -> None:
 
 
 def run(
-    session: Session, group: SeedGroup, checkpoint: Checkpoint, progress: Progress, stop: Stop
+    session: Session,
+    group: SeedGroup,
+    checkpoint: Checkpoint,
+    snapshots: Snapshots,
+    progress: Progress,
+    stop: Stop,
 ) -> None:
     """Iterate from where ``group`` stands to the end, or to losses that are not finite."""
     iterate = MetaIteration(session, group.thetas, group.optimizer, group.chunks["training"])
+    snapshots.keep(group)
     while not group.finished:
         if not group.row_is_due:  # it is, if a validation was interrupted
             group.count(iterate())
-
+            snapshots.keep(group)  # before a checkpoint of the same iteration
         saves = checkpoint.due(group.iteration)
         if saves or group.row_is_due or group.iteration % REPORT_EVERY == 0:
             for state in group.fetch_losses():

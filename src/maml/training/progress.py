@@ -86,6 +86,7 @@ class Progress:
         stage: ``training`` or ``evaluating``.
         total: how many units the whole job has, those of earlier processes included.
         unit: what is counted.
+        heartbeat: whether ``maml status`` is to see it; not beside another work on the same job.
     """
 
     def __init__(
@@ -95,13 +96,14 @@ class Progress:
         total: int,
         *,
         unit: str = "iterations",
+        heartbeat: bool = True,
     ):
         jobs = job.each() if stage == "training" else [job]
         seeds = ("seeds " if len(jobs) > 1 else "seed ") + ", ".join(
             str(each.seed) for each in jobs
         )
         self._name = f"{job.experiment} {job.method} {seeds}"
-        self._heartbeats = [_heartbeat_path(each) for each in jobs]
+        self._heartbeats = [_heartbeat_path(each) for each in jobs if heartbeat]
         self._stage, self._total, self._unit = stage, total, unit
         self._done = 0
         self._shown: int | None = None

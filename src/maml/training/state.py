@@ -119,7 +119,7 @@ class State:
             if not fetched[:, 0].isfinite().all():
                 first = int(fetched[:, 0].isfinite().logical_not().nonzero()[0])
                 self.divergence = Divergence("loss", self.iteration - len(fetched) + first + 1)
-        if self.row_is_due and not _finite(self.theta):
+        if self.row_is_due and not all_finite(self.theta):
             self.divergence = Divergence("weights", self.iteration)
         if self.divergence and self._ended is None:
             self._ended = time.perf_counter()
@@ -155,7 +155,7 @@ class State:
         Of a training that is known to be wrong, its outcome is kept: other seeds may go on.
         """
         self.fetch_losses()
-        if not self.divergence and not _finite(self.theta):
+        if not self.divergence and not all_finite(self.theta):
             return None
         return {
             "theta": _copy(self.theta),
@@ -211,7 +211,7 @@ class State:
         for theta in (saved["theta"], last.theta, best.theta or last.theta, at_end.theta):
             if _shapes(theta) != _shapes(self.theta):
                 raise ValueError("it is of another network")
-            if not _finite(theta) and not (divergence and theta is saved["theta"]):
+            if not all_finite(theta) and not (divergence and theta is saved["theta"]):
                 raise ValueError("some of its weights are not finite")
         for name, value in self.theta.items():
             value.copy_(saved["theta"][name])
@@ -234,7 +234,8 @@ def _copy(theta: Parameters) -> Parameters:
     return {name: value.clone() for name, value in theta.items()}
 
 
-def _finite(theta: Parameters) -> bool:
+def all_finite(theta: Parameters) -> bool:
+    """Tell whether all weights are finite."""
     return all(bool(value.isfinite().all()) for value in theta.values())
 
 

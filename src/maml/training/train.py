@@ -24,6 +24,7 @@ from maml.training.divergence import diagnosis, what_diverged
 from maml.training.loop import run, save
 from maml.training.progress import Progress
 from maml.training.seed_group import SeedGroup
+from maml.training.snapshots import Snapshots
 from maml.training.state import State
 from maml.training.stopping import Stop
 
@@ -32,6 +33,8 @@ OUTPUTS = ("best.safetensors", "last.safetensors", "curve.csv", "training.json")
 
 def train(job: Job, data_folder: Path, *outs: Path) -> None:
     """Meta-train ``job`` and place best.safetensors, last.safetensors, curve.csv, training.json.
+
+    The snapshots that its settings list are placed on the way.
 
     The checkpoint stays: a workflow that is killed before it has noted that this job is done
     removes its outputs and asks for them again, and a longer training goes on from there.
@@ -57,9 +60,11 @@ def train(job: Job, data_folder: Path, *outs: Path) -> None:
                 remove_unfinished(path)
             group = SeedGroup(session, progress.say)
             _resume(session, group, checkpoint, progress)
+            snapshots = Snapshots(outs, job.settings.snapshots, checkpoint, origin)
+            snapshots.begin(group.iteration, progress.say)
             with Stop() as stop:
                 try:
-                    run(session, group, checkpoint, progress, stop)
+                    run(session, group, checkpoint, snapshots, progress, stop)
                     stop.check()
                 except SystemExit:
                     save(group, checkpoint)

@@ -16,7 +16,12 @@ from maml.files.atomic import atomic_file
 
 CONFIG = Path("config.yaml")
 
-RECOMPUTES = {"training": "training", "evaluation": "evaluation", "summary": "tables and figures"}
+RECOMPUTES = {
+    "training": "training",
+    "evaluation": "evaluation",
+    "summary": "tables and figures",
+    "later": "what is kept from then on",
+}
 """Stage of a setting → what a change of it computes again, with all that follows."""
 
 
@@ -159,6 +164,7 @@ def _protocol(code: Config, paper: Config) -> str:
     cells = {
         key: {name: _both(*(getattr(e, key) for e in pair)) for name, pair in settings.items()}
         for key in Experiment.model_fields
+        if schema.stage_decided_by(key) != "later"
     }
     same = [key for key, values in cells.items() if len(set(values.values())) == 1]
     by_dataset: dict[str, list[str]] = {}
