@@ -5,7 +5,7 @@ import pytest
 from helpers import ROOT
 
 from maml import cli
-from maml.training import train
+from maml.training import evaluate, train
 from maml.workflow import status
 
 
@@ -93,3 +93,24 @@ def test_a_run_is_looked_for_where_its_configuration_lies(watched, tmp_path, mon
     (elsewhere / "results").symlink_to("disk")  # to a larger disk
     monkeypatch.chdir(project)
     assert watched(elsewhere / "results" / "paper" / "config.yaml") == ("paper", elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "evaluated"),
+    [([], ("evaluate",)), (["--snapshot", "100"], ("evaluate_snapshot", 100))],
+)
+def test_what_is_evaluated(monkeypatch, arguments, evaluated):
+    called = []
+
+    def watch(name):
+        monkeypatch.setattr(evaluate, name, lambda job, data, *rest: called.append((name, *rest)))
+
+    watch("evaluate")
+    watch("evaluate_snapshot")
+    command = ["evaluate", "omniglot-5way-1shot", "maml", "0", "data", "out", *arguments]
+    monkeypatch.setattr("sys.argv", ["maml", *command, "--config", str(ROOT / "config.yaml")])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    name, *which = evaluated
+    assert left.value.code == 0
+    assert called == [(name, Path("out"), *which)]

@@ -9,10 +9,11 @@ import torch
 from helpers import ROOT
 
 from bad_input.case import Meet, Place, collector
+from maml.files import paths
 from maml.networks.network import initialise
 from maml.networks.parameters import Parameters
 from maml.training import published, weights
-from maml.training.evaluate import evaluate
+from maml.training.evaluate import evaluate, evaluate_snapshot
 
 CASES, case = collector()
 
@@ -54,6 +55,17 @@ def missing(place: Place) -> Meet:
     meet = trained(place)
     BEST.unlink()
     return meet
+
+
+@case(
+    "a snapshot that was not kept (`maml evaluate --snapshot`)",
+    f"there is no snapshot {FOLDER}/snapshots/iteration-7.safetensors; there are: 1; `snapshots` "
+    "in the configuration lists those that a training keeps",
+)
+def missing_snapshot(place: Place) -> Meet:
+    trained(place)
+    weights.save(paths.snapshot(FOLDER, 1), weights.load(BEST).theta, place.job(EXPERIMENT))
+    return lambda: evaluate_snapshot(place.job(EXPERIMENT), place.prepared(EXPERIMENT), FOLDER, 7)
 
 
 @case("cut short", NO_WEIGHTS)

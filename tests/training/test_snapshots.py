@@ -44,7 +44,7 @@ def same(one, two):
 def test_hold_the_weights_after_the_iterations_that_are_listed(job, glyphs, tmp_path):
     train(job, glyphs, tmp_path / "out")
     assert iterations(tmp_path / "out") == [0, 3, 4]
-    start = initialise(job.network, weights.image_shape(job), job.settings.ways, job.seed)
+    start = initialise(job.network, job.dataset.image_shape, job.settings.ways, job.seed)
     assert same(theta(tmp_path / "out", 0), start)
     for length in (3, 4):
         train(changed(job, "settings", iterations=length), glyphs, tmp_path / "short")

@@ -8,8 +8,9 @@ OVERLAY = """
 run: interrupted
 select: {experiments: [omniglot-5way-1shot], methods: [fomaml]}
 runtime: {checkpoint_every: 20}
-overrides: {iterations: 400, validate_every: 400}
+overrides: {iterations: 400, validate_every: 400, snapshots: [5]}
 """
+LONGER = "overrides: {iterations: 410}"
 SECONDS = 120
 
 
@@ -45,8 +46,12 @@ def test_an_interrupted_run_goes_on_with_the_same_command(finished, smoke):
     assert first.returncode != 0
     assert "interrupted at" in output
     assert not record.exists()
+    assert (folder / "snapshots" / "iteration-5.safetensors").exists()
 
     again = project.snakemake(*command)
     assert again.returncode == 0, again.stdout
     assert "resumed at iteration" in again.stdout
     assert record.exists()
+    longer = project.snakemake(*command, project.overlay("longer.yaml", LONGER))
+    assert "resumed at iteration 400 of 410" in longer.stdout, longer.stdout
+    assert (folder / "snapshots" / "iteration-5.safetensors").exists()
