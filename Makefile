@@ -15,7 +15,7 @@ $(SNAKEMAKE) --configfile workflow/presets/$(1).yaml --report results/$(1)/repor
 @echo "Tables, figures and report.html are in results/$(1)."
 endef
 
-.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-mirror lint lock benchmark fuzz clean
+.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-mirror lint lock benchmark card card-bundle card-import fuzz clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -69,6 +69,17 @@ lock: setup ## choose all versions anew, within the bounds of pyproject.toml
 benchmark: setup ## time ours against torch.func, a plain loop and packages; over an hour on two free cores
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-benchmark.lock
 	$(BIN)/python -m benchmarks $(if $(LEARN2LEARN),--learn2learn $(LEARN2LEARN)) $(if $(RESUME),--resume) $(if $(THREADS),--threads $(THREADS)) $(if $(DEVICE),--device $(DEVICE))
+
+# SECONDS=<that all may take>, OUT=<folder>, PREVIOUS=<folder of an earlier call, to go on from>. Runs
+# with any Python that has PyTorch: in the unpacked archive of `make card-bundle`, too.
+card: ## show on a GPU that is at hand for minutes what it can do
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.card --seconds $(or $(SECONDS),540) --out $(or $(OUT),card-results) $(if $(PREVIOUS),--previous $(PREVIOUS))
+
+card-bundle: setup ## fetch what `make card` needs without a network into card/ and card.tar.gz
+	$(BIN)/python -m benchmarks.card.bundle
+
+card-import: setup ## file what `make card` brought back: FROM=<folder>
+	$(BIN)/python -m benchmarks.card.imported $(or $(FROM),card-results)
 
 clean: ## remove .venv; data and results stay
 	rm -rf .venv

@@ -1,0 +1,168 @@
+"""The page of what a card has shown, and which defaults to change."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.card.measure import METHODS, SEEDS, Way, item, ways
+from benchmarks.card.plan import TRAINING
+from benchmarks.card.record import Record
+from benchmarks.card.training import graphs_work
+from benchmarks.tables import markdown
+
+GAIN = 1.05  # less is no reason to change a default
+
+
+def paragraphs(record: Record, origins: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the page.
+
+    Args:
+        record: what was found.
+        origins: the first lines of the evaluations that lie beside the page.
+    """
+    about = record.results("versions")["about"]
+    device = about["device"]
+    said = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in device.items())
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    simulated = " **Simulated on a CPU: the times say nothing.**" if about["simulated"] else ""
+    yield f"# What {device['name']} has shown\n"
+    yield f"Made by `make card`; {said}; {about['processor']}; {versions}.{simulated}\n"
+    yield "## Defaults\n"
+    yield from (f"- {line}" for line in defaults(record))
+    yield "\n## Milliseconds of a meta-iteration\n"
+    yield "With sampling and update; `–` was not measured.\n"
+    yield f"{_times(record)}\n"
+    yield "## Tests\n"
+    yield from _tests(record)
+    yield "\n## Kernels that take longest, of an eager iteration\n"
+    yield from _kernels(record)
+    yield "## Trainings\n"
+    yield from _trainings(record, origins)
+    if failures := record.failures():
+        yield "\n## What failed\n"
+        yield from (f"- {step}, {name}: `{how}`" for (step, name), how in failures.items())
+
+
+def defaults(record: Record) -> Iterator[str]:
+    """Yield what the measurements say of each setting that decides the speed."""
+    times = record.results("times")
+    gains = _gains(times, Way(), Way(graph=True), METHODS)
+    if not graphs_work(record):
+        yield "`runtime.cuda_graphs` stays false: its tests did not all run and pass."
+    elif gains:
+        better = min(gains) >= GAIN
+        yield (
+            f"`runtime.cuda_graphs`: {'set it to true' if better else 'leave it'}; an iteration is "
+            f"{min(gains):.2f} to {max(gains):.2f} times as fast."
+        )
+    several = [
+        SEEDS * times[one] / times[three]
+        for name in _experiments(times)
+        if (one := item(name, "maml", Way(graph=True))) in times
+        and (three := item(name, "maml", Way(graph=True, seeds=SEEDS))) in times
+    ]
+    if several:
+        yield (
+            f"`runtime.seeds_at_once`: {SEEDS} seeds at once are {min(several):.2f} to "
+            f"{max(several):.2f} times as fast as one after the other."
+        )
+    fastest = _convolutions(times)
+    if len(set(fastest.values())) == 1:
+        yield f"`runtime.convolution`: {next(iter(fastest.values()))} is the fastest everywhere."
+    elif fastest:
+        said = ", ".join(f"{way} on {name}" for name, way in fastest.items())
+        yield f"`runtime.convolution`: leave it to the measurement; {said}."
+
+
+def _gains(times: dict[str, Any], before: Way, after: Way, methods: tuple[str, ...]) -> list[float]:
+    """Return by what each experiment and method is faster in another way."""
+    pairs = [
+        (times.get(item(name, method, before)), times.get(item(name, method, after)))
+        for name in _experiments(times)
+        for method in methods
+    ]
+    return [slow / fast for slow, fast in pairs if slow and fast]
+
+
+def _convolutions(times: dict[str, Any]) -> dict[str, str]:
+    """Return experiment → the convolution of the fastest way, where there are several."""
+    found = {}
+    for name in _experiments(times):
+        known = {
+            way: times[key]
+            for way in ways()
+            if way.convolution and (key := item(name, "maml", way)) in times
+        }
+        if known:
+            found[name] = min(known, key=known.__getitem__).convolution
+    return found
+
+
+def _experiments(times: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(key.split(", ")[0] for key in times if ", " in key))
+
+
+def _times(record: Record) -> str:
+    times = record.results("times")
+    columns = list(dict.fromkeys(key.split(", ", 2)[2] for key in times if key.count(", ") >= 2))
+    lines = [
+        {
+            "experiment": name,
+            "method": method,
+            **{
+                column: f"{times[key]:.3g}"
+                if (key := f"{name}, {method}, {column}") in times
+                else "–"
+                for column in columns
+            },
+        }
+        for name in _experiments(times)
+        for method in METHODS
+    ]
+    return markdown(lines)
+
+
+def _tests(record: Record) -> Iterator[str]:
+    passed = [name for name in record.results("tests") if "::" in name]
+    failed = {
+        name: how
+        for (step, name), how in record.failures().items()
+        if step == "tests" and "::" in name
+    }
+    yield f"{len(passed)} passed, {len(failed)} failed."
+    for name, how in failed.items():
+        yield f"\n- `{name}`: `{how}`"
+    for bits in record.results("resuming").values():
+        yield (
+            f"\nA training of {bits['iterations']:,} iterations that was killed and resumed ended "
+            "with the bits of one that was not."
+        )
+
+
+def _kernels(record: Record) -> Iterator[str]:
+    times = record.results("times")
+    for name in _experiments(times):
+        if found := times.get(f"kernels {name}"):
+            lines = [
+                {
+                    "kernel": f"`{each['kernel'][:100]}`",
+                    "ms": f"{each['milliseconds']:.3g}",
+                    "count": f"{each['count']:g}",
+                }
+                for each in found
+            ]
+            yield f"### {name}\n\n{markdown(lines)}\n"
+
+
+def _trainings(record: Record, origins: list[dict[str, Any]]) -> Iterator[str]:
+    for name, found in record.results(TRAINING).items():
+        yield (
+            f"- {name}, seeds {', '.join(map(str, found['seeds']))} ({found['way']}): "
+            f"{found['seconds'] / 60:.1f} minutes, and {found['evaluation_seconds']:.0f} s of "
+            "evaluation."
+        )
+    for origin in origins:
+        yield (
+            f"- `{origin['experiment']}/{origin['method']}/seed-{origin['seed']}`: "
+            f"{origin['outcome']}, code {origin['code'][:12]}, data {origin['data'][:12]}, "
+            f"{origin['device']}."
+        )
