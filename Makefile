@@ -75,8 +75,9 @@ benchmark: setup ## time ours against torch.func, a plain loop and packages; ove
 card: ## show on a GPU that is at hand for minutes what it can do
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.card --seconds $(or $(SECONDS),540) --out $(or $(OUT),card-results) $(if $(PREVIOUS),--previous $(PREVIOUS))
 
+# CARD_PYTHON=<the machine's version of Python, where it is not 3.12>
 card-bundle: setup ## fetch what `make card` needs without a network into card/ and card.tar.gz
-	$(BIN)/python -m benchmarks.card.bundle
+	$(BIN)/python -m benchmarks.card.bundle $(if $(CARD_PYTHON),--python $(CARD_PYTHON))
 
 card-import: setup ## file what `make card` brought back: FROM=<folder>
 	$(BIN)/python -m benchmarks.card.imported $(or $(FROM),card-results)

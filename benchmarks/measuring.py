@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import rate, work
 from benchmarks.case import EVALUATION, Case
-from benchmarks.gradients import LOOP, OURS
+from benchmarks.gradients import LOOP, OURS, VMAP
 from benchmarks.processes import Ask, asked, tried
 
 BOUND = 1e-9  # of a deviation: far above float64's rounding, far below any mistake
@@ -158,7 +158,7 @@ def in_turns(
         return taken
 
     for pair in pairs:
-        enough = tasks if pair[0] == OURS else min(tasks, case.tasks_at_once)
+        enough = tasks if pair[0] in (OURS, VMAP) else min(tasks, case.tasks_at_once)
         if seconds_of(pair, enough) is not None:  # warms up
             times[pair] = []
     began = time.perf_counter()
@@ -177,10 +177,10 @@ def memory(case: Case, contender: str) -> Row:
     """Return the memory of a fresh process with a contender's usual allocator, in MiB.
 
     ``idle_mib`` is that with torch imported and the data made, ``peak_mib`` the most while it
-    computes: ours a whole meta-batch, or twice the tasks of an evaluation that it computes at
-    once; the others two tasks.
+    computes: ours and torch.func a whole meta-batch, or ours twice the tasks of an evaluation that
+    it computes at once; the others two tasks.
     """
-    if contender != OURS:
+    if contender not in (OURS, VMAP):
         tasks = SHOWING_TASKS
     else:
         tasks = 2 * case.tasks_at_once if case.work == EVALUATION else case.tasks

@@ -133,9 +133,9 @@ def _contenders(rows: pd.DataFrame) -> Iterator[str]:
         yield "## Peak memory\n"
         yield (
             "MiB of a fresh process at its peak, above what it takes idle, with everything "
-            "imported and the data made (the column *idle*). Ours with the whole meta-batch, the "
-            "others with two tasks, as each task frees what it took; allocators as their users "
-            "run them.\n"
+            "imported and the data made (the column *idle*). Ours and torch.func with the whole "
+            "meta-batch, the others with two tasks, as each task frees what it took; allocators as "
+            "their users run them.\n"
         )
         yield f"{tables.memory(rows)}\n"
     yield "## Contenders\n"

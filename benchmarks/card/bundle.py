@@ -1,5 +1,6 @@
 """``make card-bundle``: what a machine without a network needs, in ``card/`` and one archive."""
 
+import argparse
 import re
 import subprocess
 import sys
@@ -34,10 +35,13 @@ ARCHIVE = ROOT / "card.tar.gz"
 MOST_BYTES = 60 * 2**20
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Fill the folder, and pack it with the project."""
+    parser = argparse.ArgumentParser(prog="card-bundle", description=__doc__.splitlines()[0])
+    parser.add_argument("--python", default=PYTHON, help="the machine's version, as 3.12")
+    asked = parser.parse_args(arguments)
     try:
-        fetch_wheels(BUNDLE / "wheels")
+        fetch_wheels(BUNDLE / "wheels", asked.python)
         if not DATA.exists():
             prepare_omniglot(DATA)
         pack(ARCHIVE)
@@ -46,7 +50,7 @@ def main() -> None:
     print(f"{ARCHIVE} has {ARCHIVE.stat().st_size / 2**20:.1f} MiB; {BUNDLE} is what it adds.")
 
 
-def fetch_wheels(out: Path) -> None:
+def fetch_wheels(out: Path, python: str) -> None:
     """Fetch the wheels in the versions of requirements.lock, and check their digests."""
     with atomic_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
         wanted = Path(scratch) / "wanted.txt"
@@ -55,7 +59,7 @@ def fetch_wheels(out: Path) -> None:
         platforms = [part for name in PLATFORMS for part in ("--platform", name)]
         command = [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
-            *("--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp"),
+            *("--only-binary=:all:", "--python-version", python, "--implementation", "cp"),
             *(*platforms, "--require-hashes", "-r", str(wanted), "-d", str(folder)),
         ]
         if subprocess.run(command, check=False).returncode:

@@ -221,7 +221,9 @@ def prepared(tmp_path):
     return ["--data", str(tmp_path / "data"), "--config", str(SMOKE), str(overlay)]
 
 
-def test_a_simulated_card_shows_all_goes_on_and_is_filed(prepared, tmp_path, capsys):
+@pytest.mark.long
+def test_a_simulated_card_shows_all_goes_on_and_is_filed(prepared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(card, "limits", lambda seconds: dict.fromkeys(plan.SECONDS, seconds / 4))
     first, second = tmp_path / "first", tmp_path / "second"
     options = ["--device", "simulated", "--seconds", "1500", "--iterations", "30", *prepared]
     card.main(["--out", str(first), *options])

@@ -1,0 +1,48 @@
+"""The tests for a GPU are found on a machine that has only what computing needs."""
+
+import subprocess
+import sys
+
+from helpers import ROOT
+
+from benchmarks.card.tests import ESSENTIAL, LAST
+
+MISSING = (
+    *("moto", "flask", "flask_cors", "jsonschema", "boto3", "botocore"),
+    *("dvc", "snakemake", "snakefmt", "hatchling", "editables", "ruff"),
+)
+
+COLLECT = """
+import sys
+
+import pytest
+import torch
+
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in sys.argv[1].split(","):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Missing())
+torch.cuda.is_available = lambda: True  # so that they are not left out
+torch.cuda.get_device_name = lambda: "none"
+sys.exit(pytest.main(["--collect-only", "-q", "-m", "cuda", "-p", "no:cacheprovider"]))
+"""
+
+
+def test_a_machine_that_only_computes_finds_those_that_a_card_must_pass():
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECT, ",".join(MISSING)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    found = {line.partition("[")[0] for line in done.stdout.splitlines() if "::" in line}
+    essential = {
+        test for groups in (ESSENTIAL, LAST) for tests in groups.values() for test in tests
+    }
+    assert essential <= found
