@@ -46,6 +46,7 @@ def gpus(monkeypatch):
     """A machine with two GPUs."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
 
 
 def runtime(device, jobs_per_gpu=1):
@@ -104,6 +105,20 @@ def test_choose_without_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert devices.choose("auto") == devices.choose("cpu") == torch.device("cpu")
     with pytest.raises(UserError, match=r"runtime\.device is cuda, but no GPU is visible"):
+        devices.choose("cuda")
+
+
+@pytest.mark.parametrize(
+    ("driver", "reason"),
+    [(False, "there is no driver"), (True, "the driver has no such GPU")],
+)
+@pytest.mark.parametrize("named", ["0", "7", "GPU-8932f937"])
+def test_what_is_named_and_cannot_be_used_is_no_gpu(gpus, monkeypatch, driver, reason, named):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(devices, "has_driver", lambda: driver)
+    assert devices.choose("auto") == torch.device("cpu")
+    with pytest.raises(UserError, match=f"CUDA_VISIBLE_DEVICES is '{named}', and {reason}"):
         devices.choose("cuda")
 
 

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from helpers import ROOT
@@ -26,9 +27,18 @@ def test_a_dry_run_lists_the_whole_paper_and_writes_nothing(project):
     assert not {"results", "data", "logs", ".maml"} & written
 
 
-def test_download_fetches_and_prepares_and_does_nothing_else(project, smoke):
+@pytest.fixture
+def driver(tmp_path) -> dict[str, str]:
+    """The variables of a machine with two GPUs: what is there of the driver is its file's name."""
+    with Path("/proc/self/maps").open() as maps:
+        [library, *_] = re.findall(r"/\S+/libm[.-]\S+", maps.read())
+    (tmp_path / "libcuda.so.1").symlink_to(library)
+    return {"LD_LIBRARY_PATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": "0,1"}
+
+
+def test_download_fetches_and_prepares_and_does_nothing_else(project, smoke, driver):
     overlay = project.overlay("gpus.yaml", FETCHED)
-    run = project.snakemake("download", *smoke, overlay, CUDA_VISIBLE_DEVICES="0,1")
+    run = project.snakemake("download", *smoke, overlay, **driver)
     assert run.returncode == 0, run.stdout
     assert jobs(run.stdout) == {"fetch": 2, "prepare": 2, "download": 1}
     assert {path.name for path in (project.folder / "data").iterdir()} == {"raw", "processed"}
@@ -36,11 +46,11 @@ def test_download_fetches_and_prepares_and_does_nothing_else(project, smoke):
     assert gpu_slots(run.stdout) == 4  # two GPUs, two jobs on each
 
 
-def test_the_number_of_gpus_can_be_said(project, smoke):
+def test_the_number_of_gpus_can_be_said(project, smoke, driver):
     overlay = project.overlay("gpus.yaml", FETCHED)
     target = "data/raw/omniglot-synthetic"
     said = ("--resources", "gpu=1")
-    run = project.snakemake(target, *smoke, overlay, *said, CUDA_VISIBLE_DEVICES="0,1")
+    run = project.snakemake(target, *smoke, overlay, *said, **driver)
     assert gpu_slots(run.stdout) == 1
 
 

@@ -17,12 +17,13 @@ from pathlib import Path
 # The code beside this Snakefile runs, not that of another copy which happens to be installed.
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
-from maml.compute.devices import visible_gpus
+from maml.compute.devices import has_driver, visible_gpus
+from maml.compute.memory import machine_memory
 from maml.files import paths
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
 from maml.workflow import records
-from maml.workflow.control import RunControl
+from maml.workflow.control import SAY_IF_KILLED, RunControl
 
 try:
     control = RunControl(workflow)
@@ -41,15 +42,17 @@ SLUGS = settings.slugs()
 # `tee` would hide that a job failed.
 BIN = shlex.quote(str(Path(sys.executable).parent))
 shell.prefix(
-    f"set -euo pipefail; export CONFIG={paths.configuration(RUN)} PATH={BIN}:$PATH"
+    f"set -euo pipefail; {SAY_IF_KILLED} export CONFIG={paths.configuration(RUN)} PATH={BIN}:$PATH"
     f" PYTHONPATH={shlex.quote(sys.path[0])}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
 )
 
 # A local run starts as many jobs as there are slots on the GPUs; which job gets which GPU is
 # settled by `maml.compute.devices.lease`. `--resources gpu=N` takes precedence.
-GPUS = visible_gpus() if settings.runtime.device != "cpu" else []
+GPUS = visible_gpus() if settings.runtime.device != "cpu" and has_driver() else []
 if GPUS:
     control.offer("gpu", len(GPUS) * settings.runtime.jobs_per_gpu)
+# Nor does it start more than have room in this machine's memory, by what each rule asks for.
+control.offer("mem_mb", machine_memory() // 10**6)
 GPU = 1 if GPUS or settings.runtime.device == "cuda" else 0
 
 
@@ -117,6 +120,14 @@ def evaluations(slug):
         for each in settings.jobs()
         if each.data == slug
     ]
+
+
+def how_made(slug):
+    """Return what decides synthetic images; published ones are decided by their checksums."""
+    dataset = settings.datasets[SLUGS[slug]]
+    if dataset.source != "synthetic":
+        return None
+    return [dataset.model_dump(), code_of("synthesise")]
 
 
 def summary_settings():

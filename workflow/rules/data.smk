@@ -13,14 +13,6 @@ Runs share the data, so no path below data/ names a run.
 """
 
 
-def how_made(slug):
-    """Return what decides synthetic images; published ones are decided by their checksums."""
-    dataset = settings.datasets[SLUGS[slug]]
-    if dataset.source != "synthetic":
-        return None
-    return [dataset.model_dump(), code_of("synthesise")]
-
-
 rule download:
     """Fetch and prepare all selected data sets, so that all else runs without a network."""
     input:

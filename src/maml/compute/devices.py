@@ -44,7 +44,7 @@ def choose(setting: str, name: str = "runtime.device") -> "torch.device":
     """Return the CPU, or ``cuda:0``: the only GPU that a leased process sees.
 
     Args:
-        setting: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
+        setting: ``auto`` (a GPU where one can be used), ``cpu`` or ``cuda``.
         name: what an error is to call the setting.
 
     Raises:
@@ -57,11 +57,30 @@ def choose(setting: str, name: str = "runtime.device") -> "torch.device":
             f"{name}: {setting!r} is not supported; use auto, cpu or cuda"
             " (Apple's GPUs, mps, have no float64 and are not tested)"
         )
-    usable = torch.version.cuda is not None and bool(visible_gpus())
+    # Counted with the driver's help: CUDA_VISIBLE_DEVICES may name what is not there. It does not
+    # initialise CUDA, which would settle which GPU this process sees before one is leased.
+    usable = bool(torch.version.cuda and visible_gpus() and torch.cuda.device_count())
     if setting == "cuda" and not usable:
-        reason = "no GPU is visible" if torch.version.cuda else "this PyTorch is built without CUDA"
+        reason = _why_unusable() if torch.version.cuda else "this PyTorch is built without CUDA"
         raise UserError(f"{name} is cuda, but {reason}; set it to auto or cpu")
     return torch.device("cuda:0" if usable and setting != "cpu" else "cpu")
+
+
+def has_driver() -> bool:
+    """Return whether this machine has a driver of NVIDIA's, without which no GPU can be used."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _why_unusable() -> str:
+    if not visible_gpus():
+        return "no GPU is visible"
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    lacking = "there is no driver" if not has_driver() else "the driver has no such GPU"
+    return f"no GPU can be used: CUDA_VISIBLE_DEVICES is {named!r}, and {lacking}"
 
 
 def limit_memory(device: "torch.device", gibibytes: float | None) -> None:
@@ -88,10 +107,8 @@ def visible_gpus() -> list[str]:
         ids = [part.strip() for part in chosen.split(",")]
         invalid = (n for n, part in enumerate(ids) if part in ("", "-1", "NoDevFiles"))
         return ids[: next(invalid, len(ids))]  # as CUDA: the first invalid id ends the list
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return []  # no driver: PyTorch need not be imported to learn that
+    if not has_driver():
+        return []  # PyTorch need not be imported to learn that
 
     import torch
 

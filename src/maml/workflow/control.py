@@ -6,7 +6,9 @@ is asked here alone, as its attributes are documented nowhere.
 
 import json
 import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +26,16 @@ from maml.workflow import records, versioning
 INTERRUPTED = 130
 SOURCE = str(Path(maml.__file__).parents[1])
 """Where the code is that runs, which need not be the one that is installed."""
+
+
+SAY_IF_KILLED = "trap {} EXIT;".format(
+    shlex.quote(
+        f"[ $? != {128 + signal.SIGKILL} ] || echo 'maml: this job was killed (SIGKILL), as systems"
+        " do whose memory is used up. The same command resumes it. With a smaller --cores, or"
+        " --resources mem_mb=<megabytes for all jobs>, fewer run at the same time.' >&2"
+    )
+)
+"""For the shell that runs a job: say what nothing else says."""
 
 
 class RunControl:
@@ -57,7 +69,9 @@ class RunControl:
 
     def offer(self, resource: str, count: int) -> None:
         """Bound what local jobs take of a resource at the same time; `--resources` precedes."""
-        if resource not in self._workflow.global_resources:
+        resources = self._workflow.global_resources
+        local = resources["_nodes"].value is None  # a scheduler bounds what it starts elsewhere
+        if resource not in resources and local:
             self._workflow.register_resource(resource, count)
 
     def begin(self) -> None:
