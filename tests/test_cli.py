@@ -1,4 +1,7 @@
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,25 @@ def test_seeds_that_cannot_be_trained_are_said(called, capsys, arguments, said):
     code, trained = called(*arguments)
     assert (code, trained) == (1, [])
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "said"),
+    [
+        ("cli.app = lambda: print('60 ± 2')", {"PYTHONIOENCODING": "ascii"}, r"60 \xb1 2"),
+        ("cli.app = lambda: print('60 ± 2')", {"PYTHONIOENCODING": "utf-8"}, "60 ± 2"),
+        ("import sys; sys.argv = ['maml']", {"PYTHONOPTIMIZE": "2"}, "Usage: maml"),
+    ],
+)
+def test_the_surroundings_of_a_command_are_no_reason_to_fail(words, variables, said):
+    done = subprocess.run(
+        [sys.executable, "-c", f"from maml import cli; {words}; cli.main()"],
+        env={**os.environ, **variables},
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert said in done.stdout
+    assert done.stderr == ""
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from maml.files.paths import RESULTS
 from maml.training.stopping import leave_when_asked
 
 app = typer.Typer(
-    help=__doc__.splitlines()[0],
+    help="The `maml` command: what each rule calls, and what a person can call.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -308,6 +308,8 @@ def _dataset(settings: configuration.Config, name: str) -> Dataset:
 def main() -> None:
     """Run the command; a mistake that the user can mend is one line, without a traceback."""
     leave_when_asked()
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # a terminal may know no "±"
+        stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except UserError as error:

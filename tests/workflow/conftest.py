@@ -24,6 +24,9 @@ experiments:
 """
 
 
+FOLDER = "a {b}'s ü"
+"""What people call their folders, and shells, formats and wildcards take for something else."""
+
 SMOKE = ("--configfile", "workflow/presets/smoke.yaml", "tests.yaml")
 
 
@@ -36,13 +39,13 @@ def smoke() -> tuple[str, ...]:
 @pytest.fixture
 def project(tmp_path) -> Project:
     """A copy of the project in which nothing has run."""
-    return _project(tmp_path / "project")
+    return _project(tmp_path / FOLDER)
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> tuple[Project, str]:
     """A copy in which the smoke preset has run, and what Snakemake said."""
-    project = _project(tmp_path_factory.mktemp("finished") / "project")
+    project = _project(tmp_path_factory.mktemp("finished") / FOLDER)
     run = project.snakemake(*SMOKE)
     assert run.returncode == 0, run.stdout
     return project, run.stdout

@@ -41,10 +41,11 @@ SLUGS = settings.slugs()
 # every job reads. A prefix replaces Snakemake's own, which is the strict mode: without pipefail,
 # `tee` would hide that a job failed.
 BIN = shlex.quote(str(Path(sys.executable).parent))
-shell.prefix(
+prefix = (
     f"set -euo pipefail; {SAY_IF_KILLED} export CONFIG={paths.configuration(RUN)} PATH={BIN}:$PATH"
-    f" PYTHONPATH={shlex.quote(sys.path[0])}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+    f" PYTHONPATH={shlex.quote(sys.path[0])}${{PYTHONPATH:+:$PYTHONPATH}}; "
 )
+shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))  # Snakemake formats it
 
 # A local run starts as many jobs as there are slots on the GPUs; which job gets which GPU is
 # settled by `maml.compute.devices.lease`. `--resources gpu=N` takes precedence.

@@ -11,6 +11,7 @@ OUTPUTS
 """
 
 PAPER = os.path.relpath(f"{workflow.basedir}/src/maml/results/paper_table1.csv")
+PAPER = PAPER.replace("{", "{{").replace("}", "}}")  # a brace in a path is no wildcard's
 
 
 rule tables:

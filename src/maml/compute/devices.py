@@ -181,7 +181,9 @@ def processor() -> str:
     """Return the name of the processor's model."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), flags=re.MULTILINE)
+        match = re.search(
+            r"^model name\s*:\s*(.+)$", cpuinfo.read_text("utf-8", "replace"), flags=re.MULTILINE
+        )
         if match:
             return match[1]
     return platform.processor() or platform.machine()
