@@ -215,7 +215,7 @@ def test_a_shortened_protocol_and_drawn_images_are_marked_in_the_figure(drawn):
         _, _, figure = drawn(draw, shortened, {"run": "brief"}, select([OMNIGLOT], PAIR, [0]))
         words = texts(figure)
         assert "run: brief · shortened protocol · synthetic images" in words
-        assert "Shortened protocol: iterations 200 in place of 400." in words
+        assert "Shortened protocol (all): iterations 200 in place of 400." in words
         assert "Omniglot (synthetic images)" in words
     _, _, figure = drawn(comparisons.paper_comparison, shortened, select([OMNIGLOT], PAIR, [0]))
     (label,) = panels(figure)[0].get_yticklabels()

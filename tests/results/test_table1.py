@@ -149,7 +149,7 @@ def test_a_shortened_protocol_says_so_in_its_row_and_what_below(tables):
     assert notes(page)[2:4] == [
         f"Shortened protocol ({ONE_SHOT}): meta_batch_size 8 in place of 32, iterations 2,000 in "
         "place of 60,000.",
-        f"Shortened protocol ({MINI}): rotations True in place of False, meta_batch_size 8 in "
+        f"Shortened protocol ({MINI}): rotations true in place of false, meta_batch_size 8 in "
         "place of 4, iterations 2,000 in place of 60,000.",
     ]
 

@@ -50,7 +50,7 @@ def paper_comparison(config: Config, results: Sequence[Result]) -> Figure:
                 else "."
             ),
             *_not_in_paper(config, cells),
-            *style.shortenings(config),
+            *style.shortened(config),
             *style.divergences(config, results),
         ],
     )
@@ -102,7 +102,7 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
                 if len(config.select.seeds) > 1
                 else "One seed, so nothing says how much another training would differ."
             ),
-            *style.shortenings(config),
+            *style.shortened(config),
             *style.divergences(config, results),
         ],
     )

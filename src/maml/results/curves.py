@@ -57,7 +57,7 @@ def learning_curves(config: Config, results: Sequence[Result]) -> Figure:
                 for part in shown
             ),
         ],
-        notes=[*notes, *style.shortenings(config), *style.divergences(config, results)],
+        notes=[*notes, *style.shortened(config), *style.divergences(config, results)],
     )
     for experiment, panel in _panels(config, figure):
         selected = rows[rows["experiment"] == experiment]
@@ -114,7 +114,7 @@ def accuracy_by_step(config: Config, results: Sequence[Result]) -> Figure:
             "Mean over tasks and seeds. Band: 95 % interval over test tasks, each averaged over "
             "seeds: for these trainings; others would shift a curve as a whole. Each panel has a "
             "scale of its own, which leaves out step 0 where it is far below.",
-            *style.shortenings(config),
+            *style.shortened(config),
             *style.divergences(config, results),
         ],
     )

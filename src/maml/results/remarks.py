@@ -5,6 +5,7 @@ from typing import Any
 
 from maml.configuration.config import Config
 from maml.results.cells import Cell, seeds
+from maml.results.shortenings import shortenings
 
 ASPECTS = ("devices", "versions", "code", "data")
 Places = dict[tuple[str, str], dict[int, None]]
@@ -44,26 +45,12 @@ def measured(config: Config, cells: Sequence[Cell]) -> list[str]:
 def notes(cells: Sequence[Cell]) -> list[str]:
     """Return sentences that explain the remarks, and on what the numbers were computed."""
     return [
-        *_shortened(cells),
+        *shortenings((cell.experiment, cell.shortenings) for cell in cells),
         *_drawn(cells),
         *_diverged(cells),
         *_one_seed(cells),
         *_computed(cells),
     ]
-
-
-def _shortened(cells: Iterable[Cell]) -> Iterator[str]:
-    alike: dict[str, dict[str, None]] = {}
-    for cell in cells:
-        changes = ", ".join(
-            f"{key} {_plain(used)} in place of {_plain(full)}"
-            for key, (full, used) in cell.shortenings.items()
-        )
-        alike.setdefault(changes, {})[cell.experiment] = None
-    for changes, experiments in alike.items():
-        if changes:
-            where = "all" if len(alike) == 1 else ", ".join(experiments)
-            yield f"Shortened protocol ({where}): {changes}."
 
 
 def _drawn(cells: Iterable[Cell]) -> Iterator[str]:
@@ -143,9 +130,3 @@ def _count(places: Places) -> int:
 
 def _where(places: Places) -> str:
     return "; ".join(f"{', '.join(pair)}, {seeds(list(who))}" for pair, who in places.items())
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return "none" if value is None else str(value)

@@ -21,6 +21,7 @@ from maml.configuration.config import Config
 from maml.files.atomic import atomic_file
 from maml.results.paper import TITLES
 from maml.results.runs import Result
+from maml.results.shortenings import shortenings
 
 GREY = "0.35"
 MARKERS = "osD^vPX"
@@ -127,21 +128,10 @@ def method_handles(config: Config, **looks: Any) -> list[Artist]:
     ]
 
 
-def shortenings(config: Config) -> list[str]:
-    """Return notes that say what the run's overrides change, experiments alike together."""
-    alike: dict[str, list[str]] = {}
-    for key, name in experiment_names(config).items():
-        changes = [
-            f"{setting.replace('_', ' ')} {_plain(used)} in place of {_plain(full)}"
-            for setting, (full, used) in config.shortenings(key).items()
-        ]
-        alike.setdefault(", ".join(changes), []).append(name)
-    of_all = len(alike) == 1
-    return [
-        f"Shortened protocol{'' if of_all else ' of ' + '; '.join(names)}: {changes}."
-        for changes, names in alike.items()
-        if changes
-    ]
+def shortened(config: Config) -> list[str]:
+    """Return notes that say what the run's overrides change."""
+    names = experiment_names(config)
+    return shortenings((names[key], config.shortenings(key)) for key in names)
 
 
 def divergences(config: Config, results: Sequence[Result]) -> list[str]:
@@ -268,11 +258,3 @@ def _run(config: Config) -> str:
     if "synthetic" in sources:
         parts.append("synthetic images")
     return " · ".join(parts)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return " and ".join(map(_plain, value))
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return "none" if value is None else str(value)
