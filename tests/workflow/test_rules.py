@@ -36,6 +36,14 @@ def driver(tmp_path) -> dict[str, str]:
     return {"LD_LIBRARY_PATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": "0,1"}
 
 
+def test_results_may_lie_in_another_folder(project, tmp_path):
+    folder = tmp_path / "on a larger disk"
+    folder.mkdir()
+    run = project.snakemake("--dry-run", "--directory", str(folder))
+    assert run.returncode == 0, run.stdout
+    assert jobs(run.stdout)["train"] == 8 * 2 * 3
+
+
 def test_download_fetches_and_prepares_and_does_nothing_else(project, smoke, driver):
     overlay = project.overlay("gpus.yaml", FETCHED)
     run = project.snakemake("download", *smoke, overlay, **driver)

@@ -11,7 +11,6 @@ OUTPUTS
 """
 
 PAPER = os.path.relpath(f"{workflow.basedir}/src/maml/results/paper_table1.csv")
-PAPER = PAPER.replace("{", "{{").replace("}", "}}")  # a brace in a path is no wildcard's
 
 
 rule tables:

@@ -5,15 +5,10 @@ file, and asks these notes what has to run. Where they are gone (a clone, a copy
 removed ``.snakemake``), it compares times alone and takes an old result for a new one. So each
 note is kept beside the results as soon as its job is done, with a digest of the file, and is put
 back for every file that is the one it was written for. What nothing tells about is made again.
-
-Nothing else in the project knows the format, which is Snakemake's own affair: only the encoded file
-names and the entries ``starttime`` and ``endtime`` are read here.
 """
 
-import base64
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,17 +16,12 @@ from typing import Any
 
 from maml.configuration.config import Config
 from maml.files.atomic import atomic_file
+from maml.files.contents import Content, content, difference, file_names
 from maml.files.errors import UserError
 from maml.files.paths import PROCESSED, RAW, RESULTS
-from maml.files.provenance import file_digest
+from maml.workflow import notes
 
-METADATA = Path(".snakemake/metadata")
-INCOMPLETE = Path(".snakemake/incomplete")
-TIMESTAMP = ".snakemake_timestamp"  # carries a folder's time
-TIMES = ("starttime", "endtime")
-RESOLUTION = 1e-3  # seconds
 SHOWN = 3  # files that a message names
-SYSTEM_FILES = ("Thumbs.db", "desktop.ini", "@eaDir")  # and whatever begins with a dot
 
 Entries = dict[str, dict[str, Any]]
 """Output → ``content``, a digest or those of a folder's files, and Snakemake's ``record``."""
@@ -75,16 +65,16 @@ def keep(config: Config) -> None:
         for output, entry in before.items()
         if _below(output, unrestored) and not Path(output).exists()
     }
-    for output, record in _local().items():
+    for output, record in notes.read_all().items():
         if not _below(output, [*data, RESULTS / config.run]) or not Path(output).exists():
             continue
         known = before.get(output)
-        if known and (known["record"] == record or not _describes(record, output)):
+        if known and (known["record"] == record or not notes.describes(record, output)):
             after[output] = known
-        elif _describes(record, output):
+        elif notes.describes(record, output):
             after[output] = {"content": content(Path(output)), "record": record}
     text = json.dumps(_grouped(after), indent=1, sort_keys=True) + "\n"
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
+    if after != before:
         with atomic_file(path) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
 
@@ -103,15 +93,17 @@ def bring_back(config: Config) -> None:
             made.
     """
     run = config.run
-    own, local = _read(location(run)), _local()
+    own, local = _read(location(run)), notes.read_all()
     checked_out = location(run).stat().st_mtime if own else 0.0
     others = [_read(path) for path in sorted(RESULTS.glob("*/records.json"))]
     changed, unknown = [], []
     for output in sorted({*own, *_outputs(config)}):
         path, record, entry = Path(output), local.get(output), own.get(output)
-        if not path.exists() or (INCOMPLETE / _name(output)).exists():
+        if not path.exists() or notes.is_unfinished(output):
             continue
-        made_here = record is not None and _describes(record, output, entry)
+        made_here = record is not None and notes.describes(
+            record, output, entry and entry["content"]
+        )
         newest = entry is None or record == entry["record"]
         if made_here and (newest or record["endtime"] > checked_out):
             continue
@@ -119,9 +111,9 @@ def bring_back(config: Config) -> None:
         found = content(path) if entries else None
         fitting = [entry for entry in entries if entry["content"] == found]
         if fitting:
-            _give_back(output, fitting[0]["record"])
+            notes.write(output, fitting[0]["record"])
         elif entries and not made_here:
-            changed.append(f"{output}{_difference(entries[0]['content'], found)}")
+            changed.append(f"{output}{_changes(entries[0]['content'], found)}")
         elif record is None:
             unknown.append(output)
     if changed:
@@ -144,23 +136,6 @@ def outputs(run: str) -> Entries:
     return _read(location(run))
 
 
-def content(path: Path) -> str | dict[str, str]:
-    """Return the sha256 of a file, or of each file of a folder but the system's."""
-    if path.is_file():
-        return file_digest(path)
-    return {name: file_digest(path / name) for name in _files(path)}
-
-
-def _files(folder: Path) -> list[str]:
-    """Return the files in a folder but those that belong to nobody."""
-    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(name.as_posix() for name in names if not any(map(_of_the_system, name.parts)))
-
-
-def _of_the_system(name: str) -> bool:
-    return name.startswith(".") or name in SYSTEM_FILES
-
-
 def _outputs(config: Config) -> Iterator[str]:
     """Yield what is here of a run and its data, and was made by rules, but for a stray file.
 
@@ -173,33 +148,18 @@ def _outputs(config: Config) -> Iterator[str]:
         *(PROCESSED / slug for slug in config.slugs()),
         *(path for path in (RESULTS / config.run).glob("*") if path.is_dir()),
     ):
-        yield from ((folder / name).as_posix() for name in _files(folder))
+        yield from ((folder / name).as_posix() for name in file_names(folder))
 
 
 def _make_again(outputs: list[str]) -> None:
     """Mark outputs as unfinished, which Snakemake then makes again."""
     for output in outputs:
-        _write(INCOMPLETE / _name(output), {"external_jobid": None})
+        notes.make_again(output)
     if outputs:
         print(
             f"maml: made again, as nothing tells with what it was made: {_some(outputs)}",
             file=sys.stderr,
         )
-
-
-def _give_back(output: str, record: dict[str, Any]) -> None:
-    path = Path(output)
-    if path.is_dir():
-        path /= TIMESTAMP
-        path.touch()
-    os.utime(path, (record["endtime"], record["endtime"]))
-    _write(METADATA / _name(output), record)
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path) as unfinished:
-        unfinished.write_text(json.dumps(record), encoding="utf-8")
 
 
 def _read(path: Path) -> Entries:
@@ -224,30 +184,15 @@ def _grouped(entries: Entries) -> list[dict[str, Any]]:
     """Return the entries as they are written: what the outputs of one job share, once."""
     groups: dict[str, dict[str, Any]] = {}
     for output, entry in sorted(entries.items()):
-        shared = {key: value for key, value in entry["record"].items() if key not in TIMES}
+        shared = {key: value for key, value in entry["record"].items() if key not in notes.TIMES}
         group = groups.setdefault(
             json.dumps(shared, sort_keys=True), {"record": shared, "outputs": {}}
         )
         group["outputs"][output] = {
             "content": entry["content"],
-            **{key: entry["record"][key] for key in TIMES},
+            **{key: entry["record"][key] for key in notes.TIMES},
         }
     return list(groups.values())
-
-
-def _local() -> Entries:
-    """Return Snakemake's record of each output that it has made here."""
-    found = {}
-    for file in METADATA.rglob("*"):
-        if file.is_file():
-            parts = [part.removeprefix("@") for part in file.relative_to(METADATA).parts]
-            try:
-                record = json.loads(file.read_text(encoding="utf-8"))
-            except ValueError:  # being written, or cut short: Snakemake ignores it, too
-                continue
-            if "endtime" in record:
-                found[base64.urlsafe_b64decode("".join(parts)).decode()] = record
-    return found
 
 
 def _data(config: Config) -> list[Path]:
@@ -264,43 +209,11 @@ def _below(output: str, folders: Iterable[Path]) -> bool:
     return any(Path(output).is_relative_to(folder) for folder in folders)
 
 
-def _name(output: str) -> Path:
-    """Return how Snakemake calls the record of an output: folders of 254 characters, and a rest."""
-    encoded = base64.urlsafe_b64encode(output.encode()).decode()
-    parts = [encoded[start : start + 254] for start in range(0, len(encoded), 254)]
-    return Path(*(f"@{part}" for part in parts[:-1]), parts[-1])
-
-
-def _describes(record: dict[str, Any], output: str, entry: dict[str, Any] | None = None) -> bool:
-    """Return whether a record was written for an output as it is: its time is the recorded one.
-
-    A folder also must hold the files of ``entry``, none of them newer.
-    """
-    path, made = Path(output), record["endtime"]
-    if path.is_dir():
-        names = _files(path)
-        if entry and (names != sorted(entry["content"]) or _newest(path, names) > made):
-            return False
-        if (path / TIMESTAMP).exists():
-            path /= TIMESTAMP
-    return abs(made - path.stat().st_mtime) < RESOLUTION
-
-
-def _newest(folder: Path, names: list[str]) -> float:
-    return max((folder.joinpath(name).stat().st_mtime for name in names), default=0.0)
-
-
-def _difference(recorded: Any, found: Any) -> str:
+def _changes(recorded: Content, found: Content) -> str:
     """Return what became of a folder's files, in words."""
-    if not isinstance(recorded, dict) or not isinstance(found, dict):
-        return ""
-    changes = {
-        "added": sorted(found.keys() - recorded.keys()),
-        "removed": sorted(recorded.keys() - found.keys()),
-        "changed": sorted(n for n in found.keys() & recorded.keys() if found[n] != recorded[n]),
-    }
-    said = [f"{what}: {_some(names)}" for what, names in changes.items() if names]
-    return f" ({'; '.join(said)})"
+    changes = difference(recorded, found).items()
+    said = "; ".join(f"{what}: {_some(names)}" for what, names in changes if names)
+    return f" ({said})" if said else ""
 
 
 def _some(names: list[str]) -> str:
