@@ -10,24 +10,33 @@ from PIL import Image, ImageDraw
 from maml.networks.network import initialise
 from maml.training import weights
 
+LINES = {
+    "a": (10, 10, 90, 10),
+    "b": (50, 10, 50, 90),
+    "c": (10, 10, 90, 90),
+    "d": (10, 90, 90, 10),
+    "e": (10, 90, 90, 90),
+}
+
+
+def draw(path: Path, line: tuple[int, int, int, int], width: int, ink: int, ground: tuple) -> None:
+    """Draw a line; the ground's last value is its opacity."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawing = Image.new("RGBA", (105, 105), ground)
+    ImageDraw.Draw(drawing).line(line, fill=(ink, ink, ink, 255), width=width)
+    drawing.save(path)
+
 
 def test_the_example_adapts_to_ones_own_drawings(paper, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    for name, line in {
-        "a": (10, 10, 90, 10),
-        "b": (50, 10, 50, 90),
-        "c": (10, 10, 90, 90),
-        "d": (10, 90, 90, 10),
-        "e": (10, 90, 90, 90),
-    }.items():
-        folder = Path("my-characters") / name
-        folder.mkdir(parents=True)
-        for file, width in (("learn.png", 6), ("recognise.png", 8)):
-            drawing = Image.new("L", (105, 105), 255)
-            ImageDraw.Draw(drawing).line(line, fill=0, width=width)
-            drawing.save(folder / file)
+    own = Path("my-characters")
+    for name, line in LINES.items():
+        draw(own / "learn" / name / "1.png", line, 6, 0, (255, 255, 255, 255))
+        draw(own / "learn" / name / "2.png", line, 7, 0, (0, 0, 0, 0))
+        draw(own / "recognise" / f"{name}.png", line, 8, 255, (0, 0, 0, 255))
+    (own / "learn" / ".DS_Store").touch()
     job = paper.job("omniglot-5way-1shot", "maml", 0)
     (place,) = re.findall(r'weights\.load\("(.*?)"\)', example)
     theta = initialise(job.network, job.dataset.image_shape, job.settings.ways, seed=0)
@@ -35,4 +44,4 @@ def test_the_example_adapts_to_ones_own_drawings(paper, tmp_path, monkeypatch, c
     torch.manual_seed(0)
     exec(compile(example, "README.md", "exec"), {})
     # Untrained, the network still learns five lines that hardly differ between two drawings.
-    assert capsys.readouterr().out == "['a', 'b', 'c', 'd', 'e']\n"
+    assert capsys.readouterr().out == "".join(f"{name}.png is {name}\n" for name in LINES)

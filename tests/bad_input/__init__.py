@@ -11,6 +11,7 @@ from bad_input import (
     downloads,
     images,
     mirror_cases,
+    own,
     pickles,
     prepared,
     results,
@@ -27,5 +28,6 @@ SECTIONS = (
     configs,
     checkpoints,
     trained,
+    own,
     results,
 )

@@ -66,7 +66,7 @@ def _prepare_pickles(
             if name in names:
                 raise UserError(f"{path}: {name} is a class of {split[names.index(name)]} too")
             _check_count(f"{path}: {name}", len(rows[name]), dataset)
-            of_class = np.stack([_fit(images[row], dataset) for row in rows[name]])
+            of_class = np.stack([fitted(images[row], dataset) for row in rows[name]])
             target_images[len(names)] = of_class
             names.append(name)
             split.append(of_split)
@@ -120,7 +120,7 @@ def _prepare_archives(
             if file[:WNID_LENGTH] in index and len(of_class) <= dataset.images_per_class:
                 pixels = decode(content, f"{archive}: {member}", "RGB")
                 image = (index[file[:WNID_LENGTH]], of_class[file])
-                target_images[image] = _fit(pixels, dataset)
+                target_images[image] = fitted(pixels, dataset)
     _check_classes(str(raw), sorted(found), names, dataset, None)
     for name in names:
         _check_count(f"{raw}: {name}", len(found[name]), dataset)
@@ -131,7 +131,7 @@ def _prepare_archives(
     return names, split, _preprocessing(dataset)
 
 
-def _fit(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
+def fitted(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Return an image at the configured size; one that has it stays as it is."""
     side = dataset.image_size
     if pixels.shape[:2] == (side, side):

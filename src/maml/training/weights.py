@@ -19,6 +19,7 @@ from maml.files.errors import UserError
 from maml.networks.layer import Layer
 from maml.networks.network import build_for
 from maml.networks.parameters import Parameters
+from maml.training.given import checked_images, checked_labels
 
 
 @dataclass(frozen=True)
@@ -39,32 +40,45 @@ class Trained:
         """Adapt to one task and return its classifier.
 
         Args:
-            images: the support set, float in [0, 1], ``(images, channels, height, width)``; ink is
-                1 on Omniglot.
-            labels: int64 ``(images,)``, 0 to ways − 1.
+            images: the support set, floats in [0, 1], ``(images, channels, height, width)``; ink is
+                1 on Omniglot. :func:`maml.data.own_images.read_folder` makes them from files.
+            labels: integers ``(images,)``, 0 to ways − 1, each of them at least once.
             steps: inner steps; by default as many as Table 1 reports.
 
         Returns:
             A function from images ``(images, channels, height, width)`` to logits ``(images,
             ways)``. Batch norm uses the statistics of the images that are given together.
+
+        Raises:
+            UserError: images or labels are not as above; the returned function raises it, too.
         """
-        expected = self.job.dataset.image_shape
-        if tuple(images.shape[1:]) != expected or len(images) != len(labels):
-            raise UserError(
-                f"these weights take images (images, {', '.join(map(str, expected))}) and a label "
-                f"each, not {tuple(images.shape)} and {tuple(labels.shape)}"
-            )
+        steps = self.job.settings.reported_step if steps is None else steps
+        if not isinstance(steps, int) or steps < 0:
+            raise UserError(f"steps is {steps!r}, and has to be a whole number from 0 on")
+        images = _checked(self.job, self.theta, images)
+        labels = checked_labels(labels, len(images), self.job.settings.ways)
         network, phi = build_for(self.job), replicate(self.theta, 1)
-        for _ in range(self.job.settings.reported_step if steps is None else steps):
+        for _ in range(steps):
             support = loss(network, phi, images[None], labels[None])
             step_size = self.job.settings.inner_step_size
             phi = inner_step(phi, support.gradient(), step_size, adapted(network))
-        return partial(_classify, network, phi)
+        return partial(_classify, self.job, network, phi)
 
 
-def _classify(network: Layer, phi: Parameters, images: Tensor) -> Tensor:
+def _classify(job: Job, network: Layer, phi: Parameters, images: Tensor) -> Tensor:
+    images = _checked(job, phi, images)
+    if job.network.kind == "mlp" and len(images) == 1:
+        raise UserError(
+            "these weights cannot classify a single image: batch norm would take it for its own "
+            "mean; give several together"
+        )
     logits, _ = network.forward(images[None], phi)
     return logits[0]
+
+
+def _checked(job: Job, theta: Parameters, images: Tensor) -> Tensor:
+    """Return images in the precision of the weights, once they are what the weights take."""
+    return checked_images(images, job.dataset).to(next(iter(theta.values())).dtype)
 
 
 def save(path: Path, theta: Parameters, job: Job, **about: Any) -> None:
