@@ -138,6 +138,30 @@ def other_drawings(place: Place) -> Meet:
     return place.prepare("omniglot")
 
 
+@case(
+    "drawings that do not lie in folders of alphabets",
+    f"{ZIP}: ….png does not lie in a folder of its character within one of its alphabet{ENDING}",
+)
+def no_alphabets(place: Place) -> Meet:
+    def flat(name: str, content: bytes) -> tuple[str, bytes]:
+        _, alphabet, character, file = name.split("/")
+        return f"{alphabet}_{character}/{file}", content
+
+    return drawings(place, flat)
+
+
+@case(
+    "a drawing twice, in two copies of a folder",
+    f"{ZIP}: copy/images_evaluation/….png is there twice, in folders of other names{ENDING}",
+)
+def folder_twice(place: Place) -> Meet:
+    place.raw("omniglot")
+    with zipfile.ZipFile(ZIP, "a") as archive:
+        first = archive.namelist()[0]
+        archive.writestr(f"copy/{first}", archive.read(first))
+    return place.prepare("omniglot")
+
+
 @case("an archive without images", f"{RAW}: the archives hold no images{ENDING}")
 def no_images(place: Place) -> Meet:
     folder = place.raw("omniglot")

@@ -182,6 +182,12 @@ def test_jobs_of_a_scheduler_do_not_wait_for_each_other(gpus, tmp_path, monkeypa
             assert gpu == "0"
 
 
+@pytest.fixture(autouse=True)
+def usual_arithmetic(monkeypatch):
+    for name in sum(devices.ARITHMETIC.values(), ()):
+        monkeypatch.delenv(name, raising=False)
+
+
 def test_describe_names_the_processor_and_its_instructions():
     kind, _, rest = devices.describe(torch.device("cpu")).partition(": ")
     model, _, instructions = rest.rpartition(", ")
@@ -195,6 +201,20 @@ def test_describe_names_the_processor_and_its_instructions():
 def test_describe_names_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100")
     assert devices.describe(torch.device("cuda:0")) == "cuda: NVIDIA H100"
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as the project sets it
+    assert devices.describe(torch.device("cuda:0")) == "cuda: NVIDIA H100"
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")  # a GPU does not ask MKL
+    expected = "cuda: NVIDIA H100, CUBLAS_WORKSPACE_CONFIG=:16:8, NVIDIA_TF32_OVERRIDE=1"
+    assert devices.describe(torch.device("cuda:0")) == expected
+
+
+@pytest.mark.parametrize("name", devices.ARITHMETIC["cpu"])
+def test_describe_names_what_changes_a_processors_bits(monkeypatch, name):
+    usual = devices.describe(torch.device("cpu"))
+    monkeypatch.setenv(name, "AVX2")
+    assert devices.describe(torch.device("cpu")) == f"{usual}, {name}=AVX2"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 import hashlib
 import io
+import zipfile
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import rewrite
 from PIL import Image
 
 from maml.configuration.schema import Classes
@@ -72,6 +75,52 @@ def test_split_pools_and_shuffles():
 def test_split_names_sizes_that_do_not_add_up():
     with pytest.raises(UserError, match="1200 characters in all, and Omniglot has 1623"):
         module.split_of(1623, Classes(train=1000, val=100, test=100), 0)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["{1}/{2}/{3}", "omniglot/python/{0}/{1}/{2}/{3}", "all/{1}/{2}/{3}"],
+    ids=["without the top folder", "deeper", "another top folder"],
+)
+def test_an_archive_packed_otherwise_is_the_same(downloaded, omniglot, place):
+    raw = downloaded(omniglot)
+    before = module.read(raw)
+    for archive in module.ARCHIVES:
+        rewrite(raw / archive, lambda name, content: (place.format(*name.split("/")), content))
+    after = module.read(raw)
+    assert (after.classes, after.files) == (before.classes, before.files)
+    assert np.array_equal(after.bits, before.bits)
+
+
+@pytest.mark.parametrize("place", ["{1}_{2}/{3}", "{3}"])
+def test_drawings_outside_of_an_alphabets_folder_are_refused(downloaded, omniglot, place):
+    raw = downloaded(omniglot)
+    for archive in module.ARCHIVES:
+        rewrite(raw / archive, lambda name, content: (place.format(*name.split("/")), content))
+    with pytest.raises(UserError, match=r"does not lie in a folder of its character within one"):
+        module.read(raw)
+
+
+def test_classes_have_their_own_names_whatever_the_folders_are_called(
+    drawings, omniglot, monkeypatch, tmp_path
+):
+    renamed = replace(drawings, classes=[f"a/b/{name:04d}" for name in range(1623)])
+    monkeypatch.setattr(module, "read", lambda raw: renamed)
+    monkeypatch.setattr(module, "resized", lambda bits, size, how: bits[:, :1])
+    dataset = omniglot.model_copy(
+        update={"source": "official", "classes": Classes(train=1100, val=100, test=423)}
+    )
+    _, names, *_ = module.prepare(dataset, tmp_path)
+    assert names == [name.split("/", 1)[1] for name in drawings.classes]
+
+
+def test_a_class_in_two_places_is_refused(downloaded, omniglot):
+    raw = downloaded(omniglot)
+    with zipfile.ZipFile(raw / module.ARCHIVES[1], "a") as archive:
+        first = archive.namelist()[0]
+        archive.writestr(f"copy/{first}", archive.read(first))
+    with pytest.raises(UserError, match=r"copy/.* is there twice"):
+        module.read(raw)
 
 
 def test_archives_are_read_in_sorted_order(downloaded, omniglot):

@@ -6,6 +6,8 @@ import torch
 
 from maml.compute.allocator import keep_freed_memory
 
+WORKSPACE = ":4096:8"  # what cuBLAS needs to compute the same bits each time
+
 
 def set_up(device: torch.device, threads: int) -> None:
     """Set this process up to compute; call it once, before the first tensor.
@@ -34,6 +36,6 @@ def compute_exactly(device: torch.device) -> None:
         return
     torch.backends.cuda.matmul.fp32_precision = "ieee"
     torch.backends.cudnn.conv.fp32_precision = "ieee"
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", WORKSPACE)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False

@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 LEASES = paths.STATE / "leases"
 POLL_SECONDS = 1.0
 
+ARITHMETIC = {
+    "cpu": (
+        "MKL_CBWR",
+        "MKL_ENABLE_INSTRUCTIONS",
+        "ONEDNN_MAX_CPU_ISA",
+        "DNNL_MAX_CPU_ISA",
+        "ONEDNN_DEFAULT_FPMATH_MODE",
+        "DNNL_DEFAULT_FPMATH_MODE",
+    ),
+    "cuda": ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE"),
+}
+"""Kind of device → variables with which libraries choose other instructions, or round otherwise."""
+
 
 @contextmanager
 def taken(runtime: Runtime) -> Iterator["torch.device"]:
@@ -168,13 +181,23 @@ def _file_name(gpu: str, slot: int) -> str:
 def describe(device: "torch.device") -> str:
     """Return a device's kind and model, as ``cpu: AMD EPYC 9554, AVX2`` or ``cuda: NVIDIA H100``.
 
-    A virtual machine may hide the model; the vector instructions decide the order of sums.
+    A virtual machine may hide the model; the vector instructions decide the order of sums. So do
+    some variables of the environment, which are named if they are set.
     """
     import torch
 
+    from maml.compute.arithmetic import WORKSPACE
+
     if device.type == "cuda":
-        return f"cuda: {torch.cuda.get_device_name(device)}"
-    return f"cpu: {processor()}, {torch.backends.cpu.get_cpu_capability()}"
+        parts = [torch.cuda.get_device_name(device)]
+    else:
+        parts = [processor(), torch.backends.cpu.get_cpu_capability()]
+    parts += [
+        f"{name}={os.environ[name]}"
+        for name in ARITHMETIC[device.type]
+        if os.environ.get(name, WORKSPACE) != WORKSPACE
+    ]
+    return f"{device.type}: {', '.join(parts)}"
 
 
 def processor() -> str:

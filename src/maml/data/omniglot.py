@@ -8,7 +8,8 @@ import hashlib
 import json
 import lzma
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -60,7 +61,13 @@ def read(raw: Path) -> Drawings:
 
 
 def read_archives(raw: Path) -> Drawings:
-    """Read the two official archives."""
+    """Read the two official archives, or others of the same names, however they are packed.
+
+    A class is the last two folders of a drawing's name: alphabet and character.
+
+    Raises:
+        UserError: as in :func:`read`, or drawings do not lie in such folders.
+    """
     classes: list[str] = []
     files: list[list[str]] = []
     bits: list[list[np.ndarray]] = []
@@ -71,12 +78,20 @@ def read_archives(raw: Path) -> Drawings:
         found: dict[str, dict[str, np.ndarray]] = defaultdict(dict)
         for name, content in read_images(path):
             member = PurePosixPath(name)
+            if len(member.parts) < 3:
+                raise UserError(
+                    f"{path}: {name} does not lie in a folder of its character within one of its "
+                    "alphabet"
+                )
+            of_class = found["/".join((path.stem, *member.parts[-3:-1]))]
+            if member.name in of_class:
+                raise UserError(f"{path}: {name} is there twice, in folders of other names")
             pixels = decode(content, f"{path}: {name}", "1", size=(SIDE, SIDE), modes=("1", "L"))
-            found[str(member.parent)][member.name] = np.packbits(pixels)
-        for of_class in sorted(found):
-            classes.append(of_class)
-            files.append(sorted(found[of_class]))
-            bits.append([found[of_class][name] for name in files[-1]])
+            of_class[member.name] = np.packbits(pixels)
+        for name in sorted(found):
+            classes.append(name)
+            files.append(sorted(found[name]))
+            bits.append([found[name][file] for file in files[-1]])
     counts = {name: len(of_class) for name, of_class in zip(classes, bits, strict=True)}
     usual = max(counts.values(), key=list(counts.values()).count, default=0)
     for name, count in counts.items():
@@ -102,6 +117,12 @@ def read_bundle(folder: Path) -> Drawings:
     except (OSError, ValueError, KeyError, TypeError, RecursionError, lzma.LZMAError) as error:
         raise UserError(f"{folder} does not hold the bundled Omniglot ({error})") from error
     return Drawings(classes, files, bits)
+
+
+def _official_classes() -> list[str]:
+    with resources.as_file(resources.files("maml.data").joinpath("bundled")) as folder:
+        about = json.loads((folder / BUNDLE[0]).read_text(encoding="utf-8"))
+    return [entry["name"] for entry in about["classes"]]
 
 
 def resized(bits: np.ndarray, size: int, how: str) -> np.ndarray:
@@ -170,6 +191,8 @@ def prepare(dataset: Dataset, raw: Path) -> tuple[np.ndarray, list[str], list[st
         )
     split = split_of(len(drawings.classes), dataset.classes, dataset.split_seed)
     images = np.stack([resized(bits, dataset.image_size, dataset.resize) for bits in drawings.bits])
+    if dataset.source != "synthetic":  # the digest tells which is which, whatever it is called
+        drawings = replace(drawings, classes=_official_classes())
     names = [name.split("/", 1)[1] for name in drawings.classes]
     preprocessing = {
         "size": dataset.image_size,
