@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from maml.configuration.schema import Runtime
 from maml.files import paths
 from maml.files.errors import UserError
+from maml.files.locks import file_lock
 
 if TYPE_CHECKING:
     import torch
@@ -141,10 +142,11 @@ def lease(slots_per_gpu: int, folder: Path) -> Iterator[str]:
         folder: for the files, common to all processes that share the GPUs.
     """
     gpus = visible_gpus()
-    folder.mkdir(parents=True, exist_ok=True)
     # Fill every GPU's first slot before any second one.
     slots = [(gpu, slot) for slot in range(slots_per_gpu) for gpu in gpus]
-    gpu, lock = _first_free([(gpu, folder / _file_name(gpu, slot)) for gpu, slot in slots])
+    gpu, lock = _first_free(
+        [(gpu, file_lock(folder / _file_name(gpu, slot))) for gpu, slot in slots]
+    )
     try:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         yield gpu
@@ -153,11 +155,10 @@ def lease(slots_per_gpu: int, folder: Path) -> Iterator[str]:
         lock.release()
 
 
-def _first_free(slots: list[tuple[str, Path]]) -> tuple[str, FileLock]:
+def _first_free(slots: list[tuple[str, BaseFileLock]]) -> tuple[str, BaseFileLock]:
     said = False
     while True:
-        for gpu, file in slots:
-            lock = FileLock(file)
+        for gpu, lock in slots:
             try:
                 lock.acquire(timeout=0)
             except Timeout:

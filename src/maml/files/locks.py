@@ -4,37 +4,63 @@ A workflow's own lock is not enough. When Snakemake is killed, its jobs go on, a
 Snakemake would start the same ones beside them.
 """
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
 from maml.files import paths
 from maml.files.atomic import atomic_file, writing
 
 LOCKS = paths.STATE / "locks"
 POLL_SECONDS = 0.5
+LEASE_SECONDS = 30.0
+
+# What file systems say that have no locks, as Lustre, or whose server of locks is away, as NFS.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+
+
+def file_lock(path: Path) -> BaseFileLock:
+    """Return the lock that a file is; its folder is made.
+
+    The kernel frees it when its process ends, however it ends. Where the file system has no locks
+    it is a lease, a file that its holder renews: it is free at once when the holder on this machine
+    has ended, and elsewhere once it was not renewed for `LEASE_SECONDS`. A holder that slept for so
+    long finds a second one; whatever both write appears whole, and is the same.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=path.parent) as probe:
+            fcntl.flock(probe, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return SoftFileLease(path.with_suffix(".lease"), lease_duration=LEASE_SECONDS)
+    return FileLock(path)
 
 
 @contextmanager
 def held(what: Path) -> Iterator[None]:
     """Hold the lock on a file or folder; if another process has it, say which, and wait.
 
-    The kernel frees it when its process ends, however it ends. The lock itself lies in
-    :data:`LOCKS`, so that nothing appears among results.
+    The lock itself lies in :data:`LOCKS`, so that nothing appears among results; see
+    :func:`file_lock`.
     """
     # Relative to where the pipeline runs: the same on each machine that shares the folder.
     name = hashlib.sha256(os.path.relpath(what).encode()).hexdigest()[:16]
-    lock, holder = FileLock(LOCKS / f"{name}.lock"), LOCKS / f"{name}.json"
+    holder = LOCKS / f"{name}.json"
     with writing(LOCKS / f"{name}.lock"):
-        LOCKS.mkdir(parents=True, exist_ok=True)
+        lock = file_lock(LOCKS / f"{name}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
