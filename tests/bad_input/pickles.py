@@ -184,6 +184,14 @@ def of_two_classes(place: Place) -> Meet:
 
 
 @case(
+    "a range of rows without end",
+    f"{TRAIN}: class_dict names rows twice, or rows that do not exist{ENDING}",
+)
+def endless_rows(place: Place) -> Meet:
+    return other_rows(place, n90000001=range(10**12))
+
+
+@case(
     "rows that are no numbers", f"{TRAIN}: class_dict does not map classes to row numbers{ENDING}"
 )
 def no_numbers(place: Place) -> Meet:

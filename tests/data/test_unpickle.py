@@ -1,5 +1,7 @@
 import os
 import pickle
+import resource
+from collections import OrderedDict, defaultdict
 
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ def write(tmp_path):
     return to
 
 
-@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("dtype", ["u1", ">i4", "<f8", "?", "S3", "U2"])
 def test_arrays_come_back_as_they_were(write, protocol, dtype):
     array = np.arange(2 * 3 * 4).reshape(2, 3, 4).astype(dtype)
@@ -39,6 +41,44 @@ def test_arrays_come_back_as_they_were(write, protocol, dtype):
     for name in ("image_data", "fortran"):
         np.testing.assert_array_equal(loaded[name], array)
         assert loaded[name].dtype == array.dtype.newbyteorder("=")
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_rows_and_dictionaries_of_every_kind(write, protocol):
+    """What people make the classes' rows of."""
+    rows = {
+        "range": range(2, 8, 3),
+        "ordered": OrderedDict(a=[1], b=[2]),
+        "default": defaultdict(list, {"a": [1]}),
+        "counts": defaultdict(int, {"a": 1}),
+        "none": defaultdict(None, {"a": 1}),
+        "tuple": (1, 2),
+    }
+    loaded = load(write({**rows}, protocol))
+    assert loaded == rows
+    assert all(type(loaded[name]) is dict for name in ("ordered", "default", "counts", "none"))
+
+
+def test_an_ordered_dictionary_as_python_2_wrote_it(write):
+    raw = b"\x80\x02ccollections\nOrderedDict\n](](U\x01aK\x01e](U\x01bK\x02ee\x85R."
+    assert load(write(raw)) == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize("name", [b"list", b"dict", b"int"])
+def test_what_a_default_is_made_by_is_a_name_only(write, name):
+    called = b"\x80\x02c__builtin__\n" + name + b"\n(](K\x01K\x02eetR."
+    with pytest.raises(UserError, match="damaged"):
+        load(write(called))
+
+
+def test_a_claim_of_many_bytes_does_not_fill_the_memory(write):
+    """Python's reader would first make an array of so many zeros."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for claimed in (2**33, 2**62):
+        with pytest.raises(UserError, match=r"cache\.pkl"):
+            load(write(b"\x80\x05\x96" + claimed.to_bytes(8, "little") + b"abc."))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert after - before < 2**20  # kilobytes on Linux, bytes on macOS
 
 
 def test_all_byte_values_survive_latin_1(write):
@@ -74,7 +114,7 @@ def test_bytes_as_python_2_wrote_them(write, module):
         (np.ma.masked_array([1]), "_mareconstruct"),
     ],
 )
-@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 def test_every_other_name_is_refused(write, call, named, protocol):
     path = write({"image_data": call}, protocol)
     with pytest.raises(UserError, match=f"(?s)cache.pkl.*{named}"):

@@ -1,7 +1,7 @@
 """Load NumPy arrays from a pickle that somebody else made, and run nothing that it names.
 
-A pickle is a program that calls whatever it names. Here it can name four things of NumPy and one
-codec, and gets stand-ins for all of them: they check what they are given before NumPy sees it.
+A pickle is a program that calls whatever it names. Here it can name what arrays, rows of numbers
+and dictionaries are made of, and gets stand-ins for all of them: they check what they are given.
 """
 
 import math
@@ -16,6 +16,7 @@ from maml.files.errors import UserError
 
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")  # before and since NumPy 2
 _NDARRAY = object()  # what the pickle gets for numpy.ndarray: a name, and nothing to call
+_FACTORY = object()  # and for what a defaultdict makes
 
 
 class _Type:
@@ -64,12 +65,31 @@ def _encode(text: str, codec: str) -> bytes:
     return text.encode("latin-1")
 
 
+def _frombuffer(raw: bytes, kind: _Type, shape: tuple[int, ...], order: str) -> _Array:
+    """Make an array as protocol 5 stores it."""
+    array = _reconstruct(_NDARRAY, None, None)
+    array.__setstate__((1, shape, kind, order == "F", raw))
+    return array
+
+
+def _defaultdict(factory: object = None, *pairs: object) -> dict:
+    return dict(*pairs)
+
+
+_BUILTINS = ("builtins", "__builtin__")  # in Python 3 and 2
+_FACTORIES = ("list", "dict", "int", "long")
 _ALLOWED = {
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): _Type,
     ("_codecs", "encode"): _encode,  # how protocol 2 stores bytes
     **{(module, "_reconstruct"): _reconstruct for module in _NUMPY},
     **{(module, "scalar"): _scalar for module in _NUMPY},
+    ("numpy.core.numeric", "_frombuffer"): _frombuffer,
+    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
+    **{(module, name): range for module in _BUILTINS for name in ("range", "xrange")},
+    **{(module, name): _FACTORY for module in _BUILTINS for name in _FACTORIES},
+    ("collections", "OrderedDict"): dict,
+    ("collections", "defaultdict"): _defaultdict,
 }
 
 
@@ -90,11 +110,19 @@ class _Unpickler(pickle._Unpickler):
             raise UserError("it sets attributes of something else than an array")
         super().load_build()
 
-    dispatch: ClassVar = {**pickle._Unpickler.dispatch, ord(pickle.BUILD): load_build}
+    def load_bytearray8(self) -> None:
+        """Read what Python would first fill with as many zeros as the pickle says."""
+        self.append(self.read(int.from_bytes(self.read(8), "little")))
+
+    dispatch: ClassVar = {
+        **pickle._Unpickler.dispatch,
+        ord(pickle.BUILD): load_build,
+        ord(pickle.BYTEARRAY8): load_bytearray8,
+    }
 
 
 def load(path: Path) -> object:
-    """Load a pickle (protocol 4 or lower) of arrays, numbers, strings and plain containers.
+    """Load a pickle (protocol 5 or lower) of arrays, numbers, strings and containers.
 
     Strings that Python 2 wrote are read as latin-1. Needs about twice the file's size in
     memory for a moment.
