@@ -79,7 +79,15 @@ def pack(path, members, kinds=None):
                 info.external_attr = (mode | 0o644) << 16
                 archive.writestr(info, content)
     else:
-        compression = path.suffix[1:] if path.suffix in (".xz", ".gz") else ""
+        compressions = {
+            "xz": "xz",
+            "txz": "xz",
+            "gz": "gz",
+            "tgz": "gz",
+            "bz2": "bz2",
+            "tbz2": "bz2",
+        }
+        compression = compressions.get(path.suffix[1:], "")
         with tarfile.open(path, f"w:{compression}") as archive:
             for name, content in members:
                 info = tarfile.TarInfo(name)

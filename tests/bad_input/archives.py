@@ -99,8 +99,8 @@ def tar_cut_short(place: Place) -> Meet:
 
 @case(
     "another kind of archive",
-    f"{TAR.with_suffix('.rar')} is no archive that can be read; one of: .zip, .tar, .tar.xz, "
-    f".tar.gz{ENDING}",
+    f"{TAR.with_suffix('.rar')} is no archive that can be read; one of: "
+    f"{', '.join(archives.SUFFIXES)}{ENDING}",
 )
 def other_kind(place: Place) -> Meet:
     TAR.parent.mkdir(parents=True)
@@ -235,6 +235,18 @@ def foreign(place: Place) -> Meet:
     place.raw("omniglot")
     meet = place.prepare("omniglot")
     ZIP.with_name("more.zip").touch()
+    return meet
+
+
+@case(
+    "files placed by hand, without a record",
+    "the files in data/raw/omniglot were placed there by hand: move them into another folder and "
+    "name it, MAML_MIRROR=<folder>, so that they are checked and recorded",
+)
+def by_hand(place: Place) -> Meet:
+    folder = place.raw("omniglot")
+    meet = place.prepare("omniglot")
+    (folder / "source.json").unlink()
     return meet
 
 

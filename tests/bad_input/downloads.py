@@ -5,7 +5,6 @@ these are mini-ImageNet's, but for the checksum, after which nothing falls back.
 """
 
 import errno
-import fcntl
 import os
 import socket
 from pathlib import Path
@@ -115,8 +114,8 @@ def page_as_data(place: Place) -> Meet:
 
 @case(
     "a wrong checksum",
-    f"{PUBLISHER}/images_background.zip is not the file that was published: its sha256 is … "
-    "instead of …. It was not kept; try again from another network, or name a mirror that has "
+    f"{PUBLISHER}/images_background.zip is not the file that was published: its sha256 is not "
+    "…. It was not kept; try again from another network, or name a mirror that has "
     "images_background.zip in MAML_MIRROR",
 )
 def wrong_checksum(place: Place) -> Meet:
@@ -162,20 +161,6 @@ def disk_fills_up(place: Place) -> Meet:
 
 
 @case(
-    "another process fetches the same",
-    "another process is fetching into data/raw/miniimagenet.incomplete; wait until it has ended, "
-    "or end it",
-)
-def fetched_twice(place: Place) -> Meet:
-    folder = Path("data/raw/miniimagenet.incomplete")
-    folder.mkdir(parents=True)
-    (folder / "other").touch()
-    place.held = os.open(folder, os.O_RDONLY)  # until the test ends
-    fcntl.flock(place.held, fcntl.LOCK_EX)
-    return fails(place)
-
-
-@case(
     "a file stands where the folder belongs",
     "data/raw/miniimagenet cannot be written: …; move the file that stands where a "
     "folder belongs, then run the same command again",
@@ -187,11 +172,11 @@ def file_in_the_way(place: Place) -> Meet:
 
 
 @case(
-    "a folder of other files has the name of the one to make",
-    "data/raw/miniimagenet would be replaced, and is not what this command makes (a folder with "
-    "source.json); move it, or name another folder",
+    "files placed there by hand, where the download belongs",
+    "the files in data/raw/miniimagenet were placed there by hand: move them into another folder "
+    "and name it, MAML_MIRROR=<folder>, so that they are checked and recorded",
 )
 def folder_of_other_files(place: Place) -> Meet:
-    Path("data/raw/miniimagenet").mkdir(parents=True)
-    Path("data/raw/miniimagenet/photograph.jpg").touch()
+    place.raw("miniimagenet")
+    Path("data/raw/miniimagenet/source.json").unlink()
     return fails(place)

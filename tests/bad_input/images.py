@@ -9,7 +9,7 @@ from PIL import Image
 
 from bad_input.archives import ENDING, TAR, ZIP, tar_with
 from bad_input.case import Meet, Place, collector
-from maml.data.miniimagenet import official_split
+from maml.data.miniimagenet import IMAGE_NAMES, official_split
 
 CASES, case = collector()
 
@@ -205,6 +205,14 @@ def class_missing(place: Place) -> Meet:
 )
 def class_extra(place: Place) -> Meet:
     return changed(place, {"n00000009/n0000000900000001.png": blank(8, "RGB")})
+
+
+@case(
+    "archives of other images",
+    f"{MINI} holds no images of mini-ImageNet: {IMAGE_NAMES}{ENDING}",
+)
+def other_images(place: Place) -> Meet:
+    return tar_with(place, ("holidays/1.png", blank(8, "RGB")))
 
 
 @case("an image too few", COUNT.format(1))

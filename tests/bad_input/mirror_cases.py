@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from bad_input.case import PUBLISHER, Meet, Place, collector
+from maml.data.miniimagenet import IMAGE_NAMES
 from maml.data.official import FILES
 
 CASES, case = collector()
@@ -42,10 +43,9 @@ def other_protocol(place: Place) -> Meet:
 
 @case(
     "a folder with nothing of mini-ImageNet",
-    "the mirror mirror has nothing of miniimagenet: neither at its top nor in miniimagenet/ are "
-    f"there {PICKLES}, or archives or a folder of its images. Put them there, or name another "
-    "mirror "
-    "in MAML_MIRROR",
+    "the mirror mirror lacks miniimagenet: neither at its top nor in miniimagenet/ are there "
+    f"{PICKLES}, archives of its images, or folders of them; {IMAGE_NAMES}. Put them there, or "
+    "name another mirror in MAML_MIRROR",
 )
 def nothing(place: Place) -> Meet:
     shutil.copytree(place.published["omniglot"], "mirror")
@@ -85,8 +85,8 @@ def listed_and_missing(place: Place) -> Meet:
 
 @case(
     "a file differs from `SHA256SUMS`",
-    "mirror/miniimagenet/all.tar is not the file that is listed or published: its sha256 is … "
-    "instead of …; copy it there again, or list it in mirror/SHA256SUMS if it is meant to differ",
+    "mirror/miniimagenet/all.tar is not the file that is listed or published: its sha256 is not "
+    "…; copy it there again, or list it in mirror/SHA256SUMS if it is meant to differ",
 )
 def differs_from_the_list(place: Place) -> Meet:
     write("miniimagenet/all.tar", b"damaged", listed=b"content")
@@ -118,8 +118,8 @@ def no_list(place: Place) -> Meet:
 
 @case(
     "a folder of images that lacks whole classes",
-    "the mirror mirror/miniimagenet is not complete: it has no image of 99 classes, among them "
-    "n01558993, n01704323, n01749939; put them there too, or name another in MAML_MIRROR",
+    "the mirror mirror is not complete: it has no image of 99 classes, among them n01558993, "
+    "n01704323, n01749939; put them there too, or name another in MAML_MIRROR; " + IMAGE_NAMES,
 )
 def classes_missing(place: Place) -> Meet:
     write("miniimagenet/n01532829/n0153282900000005.jpg")
@@ -142,13 +142,35 @@ def no_answer(place: Place) -> Meet:
 
 
 @case(
-    "a server with one of two archives",
-    f"the mirror {PUBLISHER} is not complete: put images_background.zip there too, or name "
-    "another mirror in MAML_MIRROR",
+    "a server with archives that no `SHA256SUMS` lists",
+    f"the mirror {PUBLISHER} lacks miniimagenet: neither at its top nor in miniimagenet/ are there "
+    f"{PICKLES}, nor does a SHA256SUMS at its top list archives of its images. Put them there, or "
+    "name another mirror in MAML_MIRROR",
+)
+def server_without_a_list(place: Place) -> Meet:
+    place.server.files["/images.zip"] = b"content"
+    return place.download("miniimagenet", place.server.url)
+
+
+@case(
+    "a server whose `SHA256SUMS` lists one of two archives",
+    f"the mirror {PUBLISHER} is not complete: put images_background.zip there too, or name another "
+    "mirror in MAML_MIRROR",
 )
 def half_a_server(place: Place) -> Meet:
-    place.server.files["/images_evaluation.zip"] = b"content"
+    place.server.files["/SHA256SUMS"] = f"{'0' * 64}  images_evaluation.zip\n".encode()
     return place.download("omniglot", place.server.url)
+
+
+@case(
+    "a folder of images, whose classes have plain names",
+    "the mirror mirror lacks miniimagenet: neither at its top nor in miniimagenet/ are there "
+    f"{PICKLES}, archives of its images, or folders of them; {IMAGE_NAMES}. Put them there, or "
+    "name another mirror in MAML_MIRROR",
+)
+def plain_names(place: Place) -> Meet:
+    write("miniimagenet/house finch/1.jpg")
+    return place.download("miniimagenet", "mirror")
 
 
 @case(

@@ -96,7 +96,7 @@ def test_every_truncation_is_an_error(archive):
             list(read_images(archive))
 
 
-@pytest.mark.parametrize("archive", [".zip", ".tar.xz", ".tar.gz"], indirect=True)
+@pytest.mark.parametrize("archive", [".zip", ".tar.xz", ".tgz", ".tar.bz2"], indirect=True)
 def test_a_flipped_bit_is_an_error(archive):
     """Not in a plain tar, which has checksums of its headers only."""
     whole = bytearray(pack(archive, IMAGES.items()).read_bytes())

@@ -1,18 +1,21 @@
-import fcntl
 import json
-import os
+import pickle
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
 
 from maml.data import download as module
 from maml.data import fetch, synthetic
-from maml.data.download import download
+from maml.data.download import download, other_mirror
 from maml.data.fetch import Remote
 from maml.data.miniimagenet import PICKLES
 from maml.data.omniglot import ARCHIVES, CONTENT_DIGEST, read
 from maml.data.prepare import prepare
+from maml.data.store import UNVERIFIED
+from maml.files import locks
 from maml.files.errors import UserError
 from maml.files.provenance import file_digest
 
@@ -39,7 +42,8 @@ def published(server, monkeypatch, omniglot, miniimagenet, tmp_path):
 
 
 @pytest.fixture
-def out(tmp_path):
+def out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # locks are kept there
     return tmp_path / "data" / "raw" / "set"
 
 
@@ -123,16 +127,53 @@ def test_a_wrong_checksum_does_not_fall_back(published, omniglot, out):
     assert names(out.parent / "set.incomplete") == ["images_background.zip"]
 
 
-def test_two_downloads_into_one_folder_do_not_mix(published, omniglot, out):
+DOWNLOADER = """
+import json, sys
+from pathlib import Path
+from maml.configuration.schema import Dataset
+from maml.data import download
+from maml.data.fetch import Remote
+about = json.loads(sys.argv[1])
+download.FILES["omniglot"] = [Remote(*file) for file in about["files"]]
+download.download(Dataset.model_validate(about["dataset"]), Path(about["out"]), None)
+"""
+
+
+def test_of_two_downloads_into_one_folder_the_second_waits_and_takes_it(published, omniglot, out):
+    about = {
+        "files": [[file.url, file.size, file.checksum] for file in module.FILES["omniglot"]],
+        "dataset": official(omniglot).model_dump(),
+        "out": str(out),
+    }
+    command = [sys.executable, "-c", DOWNLOADER, json.dumps(about)]
+    with locks.held(out):
+        second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert second.stderr.readline().startswith(f"maml: waiting, as {out} is being written by")
+        module._from_publisher(official(omniglot), out)  # what the first has the lock for
+    _, errors = second.communicate(timeout=60)
+    assert (second.returncode, errors) == (0, "")
+    assert len(published.asked) == 2
+    assert recorded(out) == module.HOMES["omniglot"]
+
+
+def test_what_another_source_left_is_not_taken_for_a_part(published, omniglot, out):
     incomplete = out.parent / "set.incomplete"
     incomplete.mkdir(parents=True)
-    other = os.open(incomplete, os.O_RDONLY)
-    fcntl.flock(other, fcntl.LOCK_EX)
-    with pytest.raises(UserError, match=r"another process is fetching into .*set\.incomplete"):
-        download(official(omniglot), out, None)
-    assert incomplete.exists()
-    os.close(other)
+    for name in ("train.tar.xz", "train.tar.xz.part", "tmp123"):
+        (incomplete / name).touch()
     download(official(omniglot), out, None)
+    assert names(out) == sorted([*ARCHIVES, "source.json"])
+    recorded(out)
+
+
+def test_files_that_somebody_placed_there_are_not_replaced(published, miniimagenet, out):
+    out.mkdir(parents=True)
+    (out / PICKLES["train"]).touch()
+    expected = r"set were placed there by hand: move them into another.*MAML_MIRROR=<folder>"
+    with pytest.raises(UserError, match=expected):
+        download(official(miniimagenet), out, None)
+    assert names(out) == [PICKLES["train"]]
+    assert published.asked == []
 
 
 @pytest.mark.parametrize("free", [0, 100_000])
@@ -184,4 +225,46 @@ def test_a_mirror_without_omniglot_means_the_bundled_copy(mirror, published, omn
     for where in (str(mirror), published.url):
         download(official(omniglot), out, where)
         assert "ships with this project" in recorded(out)
-        assert "has nothing of omniglot" in capsys.readouterr().err
+        assert "lacks omniglot" in capsys.readouterr().err
+
+
+def test_only_images_that_something_published_proves_are_not_called_unverified(
+    published, mirror, omniglot, miniimagenet, out
+):
+    download(official(omniglot), out, str(mirror))  # `prepare` compares its images
+    assert recorded(out).startswith("a mirror: ")
+    download(official(miniimagenet), out, str(mirror))  # the published pickles
+    assert recorded(out).startswith("a mirror: ")
+    path = mirror / "miniimagenet" / PICKLES["val"]
+    content = pickle.loads(path.read_bytes())
+    content["image_data"][0] ^= 1
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    lines = (mirror / "SHA256SUMS").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if PICKLES["val"] not in line]
+    kept.append(f"{file_digest(path)}  miniimagenet/{PICKLES['val']}\n")
+    (mirror / "SHA256SUMS").write_text("".join(kept))
+    download(official(miniimagenet), out, str(mirror))
+    assert recorded(out).startswith(UNVERIFIED)
+
+
+def test_another_mirror_than_that_of_the_files_is_noticed(mirror, published, omniglot, out):
+    assert other_mirror(out, str(mirror)) is None  # nothing is there yet
+    download(official(omniglot), out, str(mirror))
+    assert other_mirror(out, None) is None
+    assert other_mirror(out, str(mirror)) is None
+    assert other_mirror(out, f"{mirror}/../published/") is None
+    for other in (str(mirror.parent), "http://user:secret@mirror.example"):
+        sentence = other_mirror(out, other)
+        assert f"{out} came from a mirror: omniglot/" in sentence
+        assert f"remove {out} and run again" in sentence
+        assert "secret" not in sentence
+    download(official(omniglot), out, None)
+    assert f"came from {module.HOMES['omniglot']}" in other_mirror(out, str(mirror))
+    (out / "source.json").write_text("[")
+    assert other_mirror(out, str(mirror)) is None
+
+
+def test_what_needs_no_mirror_is_not_asked_of_one(omniglot, out):
+    for source in ("synthetic", "bundled"):
+        download(omniglot.model_copy(update={"source": source}), out, None)
+        assert other_mirror(out, "http://mirror.example") is None

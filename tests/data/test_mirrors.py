@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import shutil
@@ -10,6 +11,7 @@ from maml.data import fetch, mirrors
 from maml.data.archives import read_images
 from maml.data.mirrors import Nothing, choose, copy, read_sums, remotes
 from maml.data.official import FILES
+from maml.files.atomic import atomic_folder
 from maml.files.errors import UserError
 
 ZIPS = ["images_background.zip", "images_evaluation.zip"]
@@ -97,21 +99,123 @@ def test_a_mirror_that_does_not_fit_is_refused(mirror, target, monkeypatch):
     assert names(target) == []
 
 
-@pytest.mark.parametrize("place", ["", "miniimagenet/", "miniimagenet/images/"])
-def test_a_folder_of_images_is_packed_by_class(mirror, target, monkeypatch, place):
-    split = {"train": ["n00000001"], "val": ["n00000002"], "test": []}
-    monkeypatch.setattr(mirrors, "official_split", lambda: split)
+SPLIT = {"train": ["n00000001"], "val": ["n00000002"], "test": []}
+
+
+@pytest.fixture
+def two_classes(monkeypatch):
+    """A split of two classes."""
+    monkeypatch.setattr(mirrors, "official_split", lambda: SPLIT)
+
+
+@pytest.fixture(scope="module")
+def picture():
     content = io.BytesIO()
     Image.new("RGB", (84, 84)).save(content, "jpeg")
+    return content.getvalue()
+
+
+def packed(target):
+    """Return the images in the archives that were made: class → names."""
+    return {
+        path.stem: [name.rpartition("/")[2] for name, _ in read_images(path)]
+        for path in sorted(target.iterdir())
+    }
+
+
+@pytest.mark.usefixtures("two_classes")
+@pytest.mark.parametrize("place", ["", "miniimagenet/", "miniimagenet/images/"])
+def test_a_folder_of_images_is_packed_by_class(mirror, target, picture, place):
     for wnid in ("n00000001", "n00000002", "n00000009"):
         for number in (2, 1):
-            mirror(f"{place}{wnid}{number:08d}.jpg", content.getvalue())
+            mirror(f"{place}{wnid}{number:08d}.jpg", picture)
     mirror(f"{place}readme.txt")
     assert copy("miniimagenet", str(mirror.root), target) == "4 images"
     assert names(target) == ["n00000001.tar", "n00000002.tar"]
     images = dict(read_images(target / "n00000002.tar"))
-    assert list(images) == ["n0000000200000001.jpg", "n0000000200000002.jpg"]
-    assert set(images.values()) == {content.getvalue()}
+    assert list(images) == [f"n00000002/n000000020000000{number}.jpg" for number in (1, 2)]
+    assert set(images.values()) == {picture}
+
+
+@pytest.mark.usefixtures("two_classes")
+def test_a_folder_may_name_the_class_of_its_images(mirror, target, picture):
+    for name in ("train/n00000001/1.jpg", "train/n00000001/2.JPEG", "val/n00000002_finch/a.png"):
+        mirror(f"miniimagenet/{name}", picture)
+    copy("miniimagenet", str(mirror.root), target)
+    assert packed(target) == {"n00000001": ["1.jpg", "2.JPEG"], "n00000002": ["a.png"]}
+
+
+@pytest.mark.usefixtures("two_classes")
+def test_folders_of_images_may_be_links(mirror, target, picture, tmp_path):
+    for wnid in SPLIT["train"] + SPLIT["val"]:
+        mirror(f"../elsewhere/{wnid}/{wnid}00000001.jpg", picture)
+    (mirror.root / "miniimagenet").mkdir()
+    for path in (tmp_path / "elsewhere").iterdir():
+        (mirror.root / "miniimagenet" / path.name).symlink_to(path)
+    (tmp_path / "elsewhere" / "n00000001" / "back").symlink_to(mirror.root)  # without end
+    copy("miniimagenet", str(mirror.root), target)
+    assert packed(target) == {
+        wnid: [f"{wnid}00000001.jpg"] for wnid in SPLIT["train"] + SPLIT["val"]
+    }
+
+
+@pytest.mark.usefixtures("two_classes")
+@pytest.mark.parametrize("name", ["thesis.zip", "miniimagenet/old.tar.gz", "._train.tar.xz"])
+def test_an_archive_beside_whole_classes_of_images_is_left_alone(mirror, target, picture, name):
+    for wnid in SPLIT["train"] + SPLIT["val"]:
+        mirror(f"miniimagenet/{wnid}/{wnid}00000001.jpg", picture)
+    mirror(name)
+    assert copy("miniimagenet", str(mirror.root), target) == "2 images"
+    assert names(target) == ["n00000001.tar", "n00000002.tar"]
+
+
+@pytest.mark.usefixtures("two_classes")
+def test_archives_beside_some_images_are_taken(mirror, target, picture):
+    mirror("miniimagenet/n00000001/n0000000100000001.jpg", picture)
+    mirror("miniimagenet/all.tar.gz")
+    assert copy("miniimagenet", str(mirror.root), target) == "miniimagenet/all.tar.gz"
+
+
+@pytest.mark.usefixtures("two_classes")
+def test_what_a_system_leaves_is_no_image(mirror, target, picture):
+    for wnid in SPLIT["train"] + SPLIT["val"]:
+        mirror(f"{wnid}/{wnid}00000001.jpg", picture)
+        mirror(f"{wnid}/._{wnid}00000001.jpg")
+        mirror(f"{wnid}/@eaDir/{wnid}00000001.jpg/SYNOFILE_THUMB_M.jpg")
+        mirror(f"{wnid}/.DS_Store")
+    assert copy("miniimagenet", str(mirror.root), target) == "2 images"
+
+
+@pytest.mark.usefixtures("two_classes")
+def test_plain_names_of_classes_are_answered_with_those_that_are_needed(mirror, target, picture):
+    mirror("miniimagenet/house finch/1.jpg", picture)
+    expected = r"lacks miniimagenet: .*n0153282900000005\.jpg\) or lie in folders.*n01532829/5\.jpg"
+    with pytest.raises(Nothing, match=expected):
+        copy("miniimagenet", str(mirror.root), target)
+
+
+@pytest.mark.parametrize("suffix", [".tgz", ".tar.bz2", ".txz", ".TAR.GZ"])
+def test_every_kind_of_tar_is_found(suffix):
+    assert choose("miniimagenet", [f"train{suffix}"], "m") == [f"train{suffix}"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_disk_that_fills_is_not_a_mirror_that_cannot_be_read(mirror, target, monkeypatch, number):
+    """shutil names the file that it reads first, whatever went wrong."""
+
+    def copyfile(source, destination):
+        raise OSError(number, "no room", str(source), None, str(destination))
+
+    for name in ZIPS:
+        mirror(name)
+    monkeypatch.setattr(mirrors.shutil, "copyfile", copyfile)
+    out = target / "omniglot"
+    with (
+        pytest.raises(UserError, match="omniglot cannot be written: "),
+        atomic_folder(out) as folder,
+    ):
+        copy("omniglot", str(mirror.root), folder)
+    assert names(target) == []
 
 
 def test_links_in_a_mirror_are_followed(mirror, target, tmp_path):
@@ -145,27 +249,23 @@ def test_a_list_that_is_no_text_is_an_error(mirror, target):
 def test_a_url_says_what_it_has_in_its_list(server):
     digest = "12" * 32
     server.files["/m/SHA256SUMS"] = f"{digest}  miniimagenet/a b.tar.xz\n".encode()
-    (remote,) = remotes("miniimagenet", f"{server.url}/m/")
+    ((remote,),) = remotes("miniimagenet", f"{server.url}/m/")
     assert remote.url == f"{server.url}/m/miniimagenet/a%20b.tar.xz"
     assert remote.name == "a b.tar.xz"
     assert remote.checksum == f"sha256:{digest}"
 
 
 def test_a_url_without_a_list_is_asked_for_the_published_names(server):
-    for name in PICKLES:
-        server.files[f"/{name}"] = b"content"
-    for name in ZIPS:
-        server.files[f"/omniglot/{name}"] = b"content"
-    assert [r.url for r in remotes("omniglot", server.url)] == [
-        f"{server.url}/omniglot/{name}" for name in ZIPS
+    assert [[r.url for r in files] for files in remotes("omniglot", server.url)] == [
+        [f"{server.url}/{place}{name}" for name in ZIPS] for place in ("omniglot/", "")
     ]
-    found = remotes("miniimagenet", server.url)
-    assert [(r.size, r.checksum) for r in found] == [
-        (r.size, r.checksum) for r in FILES["miniimagenet"]
-    ]
-    del server.files[f"/omniglot/{ZIPS[0]}"]
-    with pytest.raises(UserError, match=r"put omniglot/images_background\.zip"):
-        remotes("omniglot", server.url)
-    del server.files[f"/omniglot/{ZIPS[1]}"]
-    with pytest.raises(Nothing, match="has nothing of omniglot"):
-        remotes("omniglot", server.url)
+    for files in remotes("miniimagenet", server.url):
+        assert [(r.size, r.checksum) for r in files] == [
+            (r.size, r.checksum) for r in FILES["miniimagenet"]
+        ]
+
+
+def test_a_url_whose_list_has_half_of_a_data_set_is_not_complete(server):
+    server.files["/SHA256SUMS"] = f"{'12' * 32}  omniglot/{ZIPS[1]}\n".encode()
+    with pytest.raises(UserError, match=r"put omniglot/images_background\.zip there too"):
+        list(remotes("omniglot", server.url))

@@ -106,11 +106,14 @@ def test_classes_have_their_own_names_whatever_the_folders_are_called(
 ):
     renamed = replace(drawings, classes=[f"a/b/{name:04d}" for name in range(1623)])
     monkeypatch.setattr(module, "read", lambda raw: renamed)
-    monkeypatch.setattr(module, "resized", lambda bits, size, how: bits[:, :1])
     dataset = omniglot.model_copy(
-        update={"source": "official", "classes": Classes(train=1100, val=100, test=423)}
+        update={
+            "source": "official",
+            "classes": Classes(train=1100, val=100, test=423),
+            "image_size": 8,
+        }
     )
-    _, names, *_ = module.prepare(dataset, tmp_path)
+    names, *_ = module.prepare(dataset, tmp_path, tmp_path / "images.npy")
     assert names == [name.split("/", 1)[1] for name in drawings.classes]
 
 

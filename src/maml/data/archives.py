@@ -1,5 +1,6 @@
 """Read images out of archives that somebody else made, without writing anything to disk."""
 
+import bz2
 import gzip
 import io
 import lzma
@@ -15,7 +16,15 @@ from maml.files.errors import UserError
 MAX_MEMBER = 16 * 2**20  # bytes; the largest image of ILSVRC2012 is just below
 MAX_TOTAL = 4 * 2**30  # bytes of all members of an archive
 MAX_MEMBERS = 200_000  # folders among them; their names are kept in memory
-SUFFIXES = (".zip", ".tar", ".tar.xz", ".tar.gz")
+COMPRESSED = {
+    ".tar.xz": lzma.open,
+    ".txz": lzma.open,
+    ".tar.gz": gzip.open,
+    ".tgz": gzip.open,
+    ".tar.bz2": bz2.open,
+    ".tbz2": bz2.open,
+}
+SUFFIXES = (".zip", ".tar", *COMPRESSED)
 IMAGES = (".png", ".jpg", ".jpeg")
 
 _DAMAGE = (
@@ -127,8 +136,7 @@ class _Stream(io.BufferedReader):
 
 
 def _decompressed(path: Path) -> _Stream:
-    if path.suffix.lower() == ".xz":
-        return _Stream(lzma.open(path))
-    if path.suffix.lower() == ".gz":
-        return _Stream(gzip.open(path))
+    for suffix, reader in COMPRESSED.items():
+        if path.name.lower().endswith(suffix):
+            return _Stream(reader(path))
     return _Stream(path.open("rb", buffering=0))

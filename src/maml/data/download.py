@@ -1,8 +1,6 @@
 """Make a data set's raw folder: its files as published, and a record of what they are."""
 
-import fcntl
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -12,13 +10,23 @@ from pathlib import Path
 
 from maml.configuration.schema import Dataset
 from maml.data import mirrors, synthetic
-from maml.data.fetch import Remote, Unreachable, check_room, fetch, shown
+from maml.data.fetch import (
+    Absent,
+    Remote,
+    Unreachable,
+    check_room,
+    fault,
+    fetch,
+    megabytes,
+    shown,
+)
 from maml.data.official import FILES, HOMES
+from maml.data.raw import RECORD, by_hand
+from maml.data.store import UNVERIFIED
+from maml.files import locks
 from maml.files.atomic import atomic_folder, check_replaceable, writing
 from maml.files.errors import UserError
-from maml.files.provenance import file_digest
-
-RECORD = "source.json"
+from maml.files.provenance import digest_of, file_digest
 
 
 def download(dataset: Dataset, out: Path, mirror: str | None) -> None:
@@ -36,6 +44,8 @@ def download(dataset: Dataset, out: Path, mirror: str | None) -> None:
         UserError: the files cannot be had, are not the published ones, or cannot be written.
     """
     with writing(out):
+        if dataset.source == "official" and (hand := by_hand(out)):
+            raise UserError(hand)
         check_replaceable(out, RECORD)
         if dataset.source == "synthetic":
             with atomic_folder(out) as folder:
@@ -43,16 +53,31 @@ def download(dataset: Dataset, out: Path, mirror: str | None) -> None:
                 _record(folder, f"made by this project from seed {dataset.split_seed}")
         elif dataset.source == "bundled":
             _place_bundled(out)
-        elif mirror is not None:
-            _from_mirror(dataset, out, mirror)
         else:
+            _fetch_or_copy(dataset, out, mirror)
+
+
+def _fetch_or_copy(dataset: Dataset, out: Path, mirror: str | None) -> None:
+    before = _made(out)
+    with locks.held(out):
+        if _made(out) != before:
+            return  # by another process, while this one waited for it
+        if mirror is None:
             _from_publisher(dataset, out)
+        else:
+            _from_mirror(dataset, out, mirror)
+
+
+def _made(out: Path) -> int | None:
+    """Return when the folder was made."""
+    record = out / RECORD
+    return record.stat().st_mtime_ns if record.exists() else None
 
 
 def _from_publisher(dataset: Dataset, out: Path) -> None:
     files = FILES[dataset.format]
     try:
-        _fetch_all(files, out, HOMES[dataset.format])
+        _fetch_all(dataset, files, out)
     except Unreachable as error:
         if dataset.format == "omniglot":
             _use_bundled(out, str(error))
@@ -68,12 +93,11 @@ def _from_publisher(dataset: Dataset, out: Path) -> None:
 def _from_mirror(dataset: Dataset, out: Path, mirror: str) -> None:
     try:
         if mirrors.is_url(mirror):
-            files = mirrors.remotes(dataset.format, mirror)
-            _fetch_all(files, out, f"the mirror {shown(mirror)}")
+            _from_server(dataset, out, mirror)
         else:
             with atomic_folder(out) as folder:
                 copied = mirrors.copy(dataset.format, mirror, folder)
-                _record(folder, f"a mirror: {copied}")
+                _record(folder, _of_mirror(dataset, folder, copied), mirror)
     except mirrors.Nothing as error:
         if dataset.format != "omniglot":
             raise
@@ -83,6 +107,18 @@ def _from_mirror(dataset: Dataset, out: Path, mirror: str) -> None:
             f"{error}. See whether the mirror is right (MAML_MIRROR, or `mirror` in config.yaml) "
             "and run again; without a mirror, the files come from their publishers"
         ) from error
+
+
+def _from_server(dataset: Dataset, out: Path, mirror: str) -> None:
+    places = list(mirrors.remotes(dataset.format, mirror))
+    for files in places:
+        try:
+            _fetch_all(dataset, files, out, mirror)
+            return
+        except Absent:
+            if len(places) == 1:
+                raise
+    raise mirrors.Nothing(dataset.format, shown(mirror))
 
 
 def _use_bundled(out: Path, why: str) -> None:
@@ -101,25 +137,72 @@ def _place_bundled(out: Path) -> None:
         _record(folder, f"the copy of {HOMES['omniglot']} that ships with this project")
 
 
-def _fetch_all(files: list[Remote], out: Path, source: str) -> None:
+def _fetch_all(dataset: Dataset, files: list[Remote], out: Path, mirror: str | None = None) -> None:
     # without a checksum nothing tells whether what is there is the beginning of the same file
     resumable = all(remote.checksum for remote in files)
     with _resumable_folder(out) if resumable else atomic_folder(out) as folder:
-        there = sum(path.stat().st_size for path in folder.iterdir())
+        there = _left(folder, {remote.name for remote in files})
         check_room(folder, sum(remote.size or 0 for remote in files) - there)
         for remote in files:
             fetch(remote, folder)
-        _record(folder, source)
+            size = megabytes((folder / remote.name).stat().st_size)
+            checked = "verified" if remote.checksum else "of unknown checksum"
+            print(f"{remote.name}: {size}, {checked}", file=sys.stderr, flush=True)
+        source = _of_mirror(dataset, folder, shown(mirror)) if mirror else HOMES[dataset.format]
+        _record(folder, source, mirror)
 
 
-def _record(folder: Path, source: str) -> None:
+def _left(folder: Path, names: set[str]) -> int:
+    """Return how many bytes of these files are there; remove what is there of others."""
+    for path in folder.iterdir():
+        if path.name.removesuffix(".part") not in names:
+            path.unlink()
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _of_mirror(dataset: Dataset, folder: Path, what: str) -> str:
+    """Return in words what came from a mirror, and whether anything says that it is right.
+
+    `prepare` compares Omniglot's images; those of mini-ImageNet have published checksums as
+    pickles only.
+    """
+    published = {remote.name: remote for remote in FILES[dataset.format]}
+    names = {path.name for path in folder.iterdir()}
+    right = dataset.format == "omniglot" or (
+        names == published.keys()
+        and not any(fault(folder / name, None, published[name].checksum) for name in names)
+    )
+    return f"a mirror: {what}" if right else f"{UNVERIFIED}: {what}"
+
+
+def _record(folder: Path, source: str, mirror: str | None = None) -> None:
     """Write where the files came from, and what `prepare` compares them with."""
     files = {
         path.name: {"size": path.stat().st_size, "sha256": file_digest(path)}
         for path in sorted(folder.iterdir())
     }
-    text = json.dumps({"source": source, "files": files}, indent=1) + "\n"
-    (folder / RECORD).write_text(text, encoding="utf-8")
+    about = {"source": source, "mirror": mirror and _sign(mirror), "files": files}
+    (folder / RECORD).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def _sign(mirror: str) -> str:
+    """Return what tells mirrors apart and names no path or password."""
+    return digest_of(mirror if mirrors.is_url(mirror) else str(Path(mirror).expanduser().resolve()))
+
+
+def other_mirror(raw: Path, mirror: str | None) -> str | None:
+    """Return a sentence if a mirror is named now and the files of a raw folder are of another."""
+    try:
+        about = json.loads((raw / RECORD).read_text(encoding="utf-8"))
+        source, signed = about["source"], about.get("mirror")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # nothing was fetched yet, or `prepare` is going to say what is wrong
+    if not mirror or signed == _sign(mirror) or not (signed or source in HOMES.values()):
+        return None
+    return (
+        f"{raw} came from {source}, and the mirror {shown(mirror)} is not asked; to fetch it "
+        f"from there, remove {raw} and run again"
+    )
 
 
 def _incomplete(out: Path) -> Path:
@@ -134,14 +217,6 @@ def _resumable_folder(out: Path) -> Iterator[Path]:
     """
     folder = _incomplete(out)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until it is closed
-    except BlockingIOError as error:
-        os.close(lock)
-        raise UserError(
-            f"another process is fetching into {folder}; wait until it has ended, or end it"
-        ) from error
     try:
         yield folder
         if out.exists():
@@ -150,4 +225,3 @@ def _resumable_folder(out: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it is not empty, or has become ``out``
             folder.rmdir()
-        os.close(lock)

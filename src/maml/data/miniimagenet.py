@@ -5,10 +5,10 @@ of images that are named as in the split's CSV files: the first nine characters 
 """
 
 import json
-import os
+import re
 from collections import defaultdict
 from importlib import resources
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 from PIL import Image
@@ -17,7 +17,8 @@ from maml.configuration.schema import Dataset
 from maml.data import unpickle
 from maml.data.archives import read_images
 from maml.data.images import decode
-from maml.data.store import SPLITS, Mismatch
+from maml.data.raw import data_files
+from maml.data.store import SPLITS, Mismatch, allocate
 from maml.files.errors import UserError
 
 PICKLES = {
@@ -25,7 +26,16 @@ PICKLES = {
     "val": "mini-imagenet-cache-validation.pkl",
     "test": "mini-imagenet-cache-test.pkl",
 }
-WNID_LENGTH = 9
+IMAGE_NAMES = (
+    "its images are named as in the split's CSV files (n0153282900000005.jpg) or lie in folders "
+    "named after their classes (n01532829/5.jpg)"
+)
+
+
+def class_of(path: PurePath) -> str:
+    """Return the WordNet id with which an image's name or that of its folder begins, or ""."""
+    found = (re.match(r"n\d{8}", name) for name in (path.name, path.parent.name))
+    return next((each[0] for each in found if each), "")
 
 
 def official_split() -> dict[str, list[str]]:
@@ -52,7 +62,7 @@ def _prepare_pickles(
     dataset: Dataset, raw: Path, target: Path
 ) -> tuple[list[str], list[str], dict]:
     expected = None if dataset.source == "synthetic" else official_split()
-    target_images = _allocate(dataset, target)
+    target_images = allocate(target, dataset)
     names: list[str] = []
     split: list[str] = []
     for of_split, file in PICKLES.items():
@@ -87,13 +97,16 @@ def _read_pickle(path: Path) -> tuple[np.ndarray, dict[str, list[int]]]:
         or 0 in images.shape
     ):
         raise UserError(f"{path}: image_data is not uint8 (images, height, width, 3)")
+    twice = f"{path}: class_dict names rows twice, or rows that do not exist"
     try:
+        if sum(map(len, rows.values())) > len(images):  # before a range becomes its numbers
+            raise UserError(twice)
         rows = {str(name): [int(row) for row in numbers] for name, numbers in rows.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise UserError(f"{path}: class_dict does not map classes to row numbers") from error
     used = [row for numbers in rows.values() for row in numbers]
     if len(set(used)) != len(used) or (used and not 0 <= min(used) <= max(used) < len(images)):
-        raise UserError(f"{path}: class_dict names rows twice, or rows that do not exist")
+        raise UserError(twice)
     return images, rows
 
 
@@ -106,21 +119,22 @@ def _prepare_archives(
     names = [name for of_split in SPLITS for name in sorted(classes[of_split])]
     split = [of_split for of_split in SPLITS for _ in classes[of_split]]
     index = {name: number for number, name in enumerate(names)}
-    target_images = _allocate(dataset, target)
+    target_images = allocate(target, dataset)
     found: dict[str, dict[str, int]] = defaultdict(dict)  # class → file → where it was put
-    for archive in sorted(raw.glob("[!.]*")):  # Snakemake leaves a file with a dot there
-        if archive.name == "source.json":
-            continue
+    for archive in data_files(raw):
         for member, content in read_images(archive):
-            file = PurePosixPath(member).name
-            of_class = found[file[:WNID_LENGTH]]
+            name, file = class_of(PurePosixPath(member)), PurePosixPath(member).name
+            if not name:
+                continue  # an image of something else
+            of_class = found[name]
             if file in of_class:
                 raise UserError(f"{archive}: {member} is there twice")
             of_class[file] = len(of_class)
-            if file[:WNID_LENGTH] in index and len(of_class) <= dataset.images_per_class:
+            if name in index and len(of_class) <= dataset.images_per_class:
                 pixels = decode(content, f"{archive}: {member}", "RGB")
-                image = (index[file[:WNID_LENGTH]], of_class[file])
-                target_images[image] = fitted(pixels, dataset)
+                target_images[index[name], of_class[file]] = fitted(pixels, dataset)
+    if not found:
+        raise UserError(f"{raw} holds no images of mini-ImageNet: {IMAGE_NAMES}")
     _check_classes(str(raw), sorted(found), names, dataset, None)
     for name in names:
         _check_count(f"{raw}: {name}", len(found[name]), dataset)
@@ -138,17 +152,6 @@ def fitted(pixels: np.ndarray, dataset: Dataset) -> np.ndarray:
         return pixels
     kernel = Image.Resampling[dataset.resize.upper()]
     return np.asarray(Image.fromarray(pixels).resize((side, side), kernel))
-
-
-def _allocate(dataset: Dataset, target: Path) -> np.ndarray:
-    side = dataset.image_size
-    count = sum(dataset.classes.model_dump().values())
-    shape = (count, dataset.images_per_class, side, side, 3)
-    images = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
-    if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and kills the process later
-        with target.open("rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, target.stat().st_size)
-    return images
 
 
 def _check_classes(

@@ -4,34 +4,41 @@ A data set's files lie in a folder of its format's name or at the top. A ``SHA25
 says what is there; each file is compared with it.
 """
 
+import errno
 import io
+import os
 import re
 import shutil
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from maml.data.archives import IMAGES, SUFFIXES
-from maml.data.fetch import Absent, Remote, check_room, exists, fault, read_text, shown
-from maml.data.miniimagenet import WNID_LENGTH, official_split
+from maml.data.fetch import Absent, Remote, check_room, fault, read_text, shown
+from maml.data.miniimagenet import IMAGE_NAMES, class_of, official_split
 from maml.data.official import FILES
 from maml.files.errors import UserError
+from maml.files.systemfiles import is_system_file
 
 SUMS = "SHA256SUMS"
 
 
 class Nothing(UserError):
-    """A mirror has none of a data set's files."""
+    """A mirror lacks a data set."""
 
     def __init__(self, format: str, mirror: str) -> None:
-        names = ", ".join(remote.name for remote in FILES[format])
-        also = ", or archives or a folder of its images" if format == "miniimagenet" else ""
+        also = ""
+        if format == "miniimagenet" and is_url(mirror):
+            also = f", nor does a {SUMS} at its top list archives of its images"
+        elif format == "miniimagenet":
+            also = f", archives of its images, or folders of them; {IMAGE_NAMES}"
         super().__init__(
-            f"the mirror {mirror} has nothing of {format}: neither at its top nor in {format}/ are "
-            f"there {names}{also}. Put them there, or name another mirror in MAML_MIRROR"
+            f"the mirror {mirror} lacks {format}: neither at its top nor in {format}/ are there "
+            f"{', '.join(remote.name for remote in FILES[format])}{also}. Put them there, or name "
+            "another mirror in MAML_MIRROR"
         )
 
 
@@ -51,7 +58,7 @@ def choose(format: str, names: Iterable[str], mirror: str) -> list[str]:
     Raises:
         UserError: some of the published files are there, and others are missing.
     """
-    names = set(names)
+    names = {name for name in names if not is_system_file(PurePosixPath(name).name)}
     published = [remote.name for remote in FILES[format]]
     foreign = {remote.name for files in FILES.values() for remote in files}
     missing: list[str] = []
@@ -78,37 +85,34 @@ def choose(format: str, names: Iterable[str], mirror: str) -> list[str]:
     return []
 
 
-def remotes(format: str, base: str) -> list[Remote]:
-    """Return a data set's files on a mirror that is a base URL.
+def remotes(format: str, base: str) -> Iterator[list[Remote]]:
+    """Yield a data set's files on a mirror that is a base URL, once for each place to look at.
 
     Raises:
-        Nothing: it has nothing of the data set.
         Unreachable: the server cannot be reached.
-        UserError: it has some of the files only.
+        UserError: its list has some of the files only, or is no list.
     """
     base = base.rstrip("/")
 
     def at(name: str) -> str:
         return f"{base}/{quote(name)}"
 
-    published = {remote.name: remote for remote in FILES[format]}
     try:
         sums = read_sums(read_text(at(SUMS)), shown(at(SUMS)))
     except Absent:
         sums = {}
     names = choose(format, sums, shown(base))
     if names:
-        return [Remote(at(name), checksum=sums[name]) for name in names]
-    candidates = [place + name for place in (f"{format}/", "") for name in published]
-    names = choose(format, [name for name in candidates if exists(at(name))], shown(base))
-    if not names:
-        raise Nothing(format, shown(base))
-    # Omniglot may be packed anew, and `prepare` compares its images
-    known = format == "miniimagenet"
-    return [
-        replace(published[PurePosixPath(name).name], url=at(name)) if known else Remote(at(name))
-        for name in names
-    ]
+        yield [Remote(at(name), checksum=sums[name]) for name in names]
+        return
+    for place in (f"{format}/", ""):
+        # Omniglot may be packed anew, and `prepare` compares its images
+        yield [
+            replace(remote, url=at(place + remote.name))
+            if format == "miniimagenet"
+            else Remote(at(place + remote.name))
+            for remote in FILES[format]
+        ]
 
 
 def read_sums(text: str, where: str) -> dict[str, str]:
@@ -149,7 +153,8 @@ def copy(format: str, mirror: str, folder: Path) -> str:
     try:
         return _copy(format, root, folder)
     except OSError as error:
-        if error.filename and Path(error.filename).is_relative_to(root):
+        written = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if error.filename and Path(error.filename).is_relative_to(root) and not written:
             raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
         raise  # of what is written
 
@@ -161,13 +166,18 @@ def _copy(format: str, mirror: Path, folder: Path) -> str:
     missing = [name for name in names if not (mirror / name).exists()]
     if missing:
         raise UserError(f"{listed} lists what is not there: put {', '.join(missing)} there")
-    names = names or choose(format, _names(format, mirror), str(mirror))
-    if not names and format == "miniimagenet":
-        return _pack_images(mirror, folder)
+    published = {remote.name: remote for remote in FILES[format]}
+    if not names:
+        names = choose(format, _names(format, mirror), str(mirror))
+        archives = bool(names) and PurePosixPath(names[0]).name not in published
+        if format == "miniimagenet" and (archives or not names):
+            images = _images(mirror)
+            # beside whole classes of images, an archive may be of anything
+            if not names or len(images) == _classes():
+                return _pack(images, mirror, folder)
     if not names:
         raise Nothing(format, str(mirror))
     check_room(folder, sum((mirror / name).stat().st_size for name in names))
-    published = {remote.name: remote for remote in FILES[format]}
     for name in names:
         target = folder / PurePosixPath(name).name
         shutil.copyfile(mirror / name, target)
@@ -204,21 +214,39 @@ def _names(format: str, mirror: Path) -> list[str]:
     ]
 
 
-def _pack_images(mirror: Path, folder: Path) -> str:
-    """Pack a folder of images, named as in the split's CSV files, into one archive a class."""
+def _classes() -> int:
+    return sum(map(len, official_split().values()))
+
+
+def _images(mirror: Path) -> dict[str, list[Path]]:
+    """Return the images of each of the split's classes, in or below a mirror's folder of them."""
     root = mirror / "miniimagenet" if (mirror / "miniimagenet").is_dir() else mirror
     wanted = {name for of_split in official_split().values() for name in of_split}
     images: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in IMAGES and path.name[:WNID_LENGTH] in wanted:
-            images[path.name[:WNID_LENGTH]].append(path)
+    visited = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        if os.path.realpath(folder) in visited:  # a link that leads back
+            folders.clear()
+            continue
+        visited.add(os.path.realpath(folder))
+        folders[:] = sorted(name for name in folders if not is_system_file(name))
+        for path in (Path(folder, name) for name in sorted(files)):
+            if path.suffix.lower() in IMAGES and not is_system_file(path.name):
+                images[class_of(path)].append(path)
+    return {name: images[name] for name in sorted(wanted & images.keys())}
+
+
+def _pack(images: dict[str, list[Path]], mirror: Path, folder: Path) -> str:
+    """Pack images into one archive a class."""
     if not images:
         raise Nothing("miniimagenet", str(mirror))
-    missing = sorted(wanted - images.keys())
-    if missing:
+    if len(images) < _classes():
+        names = (name for of_split in official_split().values() for name in sorted(of_split))
+        missing = [name for name in names if name not in images]
         raise UserError(
-            f"the mirror {root} is not complete: it has no image of {len(missing)} classes, among "
-            f"them {', '.join(missing[:3])}; put them there too, or name another in MAML_MIRROR"
+            f"the mirror {mirror} is not complete: it has no image of {len(missing)} classes, "
+            f"among them {', '.join(missing[:3])}; put them there too, or name another in "
+            f"MAML_MIRROR; {IMAGE_NAMES}"
         )
     check_room(
         folder, sum(path.stat().st_size + 1024 for paths in images.values() for path in paths)
@@ -227,7 +255,7 @@ def _pack_images(mirror: Path, folder: Path) -> str:
         with tarfile.open(folder / f"{of_class}.tar", "w") as archive:
             for path in paths:
                 content = path.read_bytes()
-                member = tarfile.TarInfo(path.name)
+                member = tarfile.TarInfo(f"{of_class}/{path.name}")
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
     return f"{sum(map(len, images.values())):,} images"

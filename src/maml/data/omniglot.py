@@ -18,7 +18,7 @@ from PIL import Image
 from maml.configuration.schema import Classes, Dataset
 from maml.data.archives import read_images
 from maml.data.images import decode
-from maml.data.store import Mismatch
+from maml.data.store import Mismatch, allocate
 from maml.files.errors import UserError
 
 ARCHIVES = ("images_background.zip", "images_evaluation.zip")
@@ -171,8 +171,11 @@ def split_of(count: int, classes: Classes, seed: int) -> list[str]:
     return split.tolist()
 
 
-def prepare(dataset: Dataset, raw: Path) -> tuple[np.ndarray, list[str], list[str], dict]:
-    """Return images, class names, split and preprocessing of the data set in a raw folder.
+def prepare(dataset: Dataset, raw: Path, target: Path) -> tuple[list[str], list[str], dict]:
+    """Write the images of a raw folder to ``target`` (``.npy``), class by class.
+
+    Returns:
+        Class names, their split, and the preprocessing.
 
     Raises:
         UserError: the content is not Omniglot's, or its counts are not the configuration's.
@@ -190,7 +193,10 @@ def prepare(dataset: Dataset, raw: Path) -> tuple[np.ndarray, list[str], list[st
             f"{dataset.images_per_class}"
         )
     split = split_of(len(drawings.classes), dataset.classes, dataset.split_seed)
-    images = np.stack([resized(bits, dataset.image_size, dataset.resize) for bits in drawings.bits])
+    images = allocate(target, dataset)
+    for of_class, bits in zip(images, drawings.bits, strict=True):
+        of_class[:] = resized(bits, dataset.image_size, dataset.resize)
+    images.flush()
     if dataset.source != "synthetic":  # the digest tells which is which, whatever it is called
         drawings = replace(drawings, classes=_official_classes())
     names = [name.split("/", 1)[1] for name in drawings.classes]
@@ -200,4 +206,4 @@ def prepare(dataset: Dataset, raw: Path) -> tuple[np.ndarray, list[str], list[st
         "inverted": True,
         "split_seed": dataset.split_seed,
     }
-    return images, names, split, preprocessing
+    return names, split, preprocessing

@@ -5,16 +5,21 @@ channels)``, and ``dataset.json``, which names its classes, their split, the sou
 preprocessing, and a digest of the content.
 """
 
+import errno
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from maml.configuration.schema import Dataset
 from maml.files.errors import UserError
 
 SPLITS = ("train", "val", "test")
+UNVERIFIED = "an unverified mirror"
+"""How the source of images begins that were compared with nothing that their publisher says."""
 
 
 class Mismatch(UserError):
@@ -53,6 +58,26 @@ def content_digest(images: np.ndarray, class_names: list[str], split: list[str])
     for of_class in images:  # class by class: the array may be larger than memory
         digest.update(np.ascontiguousarray(of_class).data)
     return digest.hexdigest()
+
+
+def allocate(target: Path, dataset: Dataset) -> np.ndarray:
+    """Return the array of a data set's images, mapped to a new file and all zeros.
+
+    Raises:
+        OSError: the file does not fit on the disk; it would be a signal if it were found out later.
+    """
+    side = dataset.image_size
+    count = sum(dataset.classes.model_dump().values())
+    shape = (count, dataset.images_per_class, side, side, dataset.channels)
+    images = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with target.open("rb+") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, target.stat().st_size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                    raise  # a file system that cannot reserve room may still have it
+    return images
 
 
 def load(folder: str | Path) -> PreparedData:

@@ -137,9 +137,12 @@ def _concerns(error: OSError, path: Path) -> bool:
     """Tell whether an error is about ``path``, what lies beside it, or a folder above it."""
     if error.filename is None:  # of a write
         return True
-    about = Path(os.fsdecode(error.filename)).absolute()
     folder = path.absolute().parent
-    return about.is_relative_to(folder) or folder.is_relative_to(about)
+    names = filter(None, (error.filename, error.filename2))  # of a copy, the second is written
+    for about in (Path(os.fsdecode(name)).absolute() for name in names):
+        if about.is_relative_to(folder) or folder.is_relative_to(about):
+            return True
+    return False
 
 
 def _sync(path: Path) -> None:
