@@ -32,6 +32,7 @@ from maml.configuration.schema import (
     Runtime,
     Select,
     Strict,
+    VerdictSettings,
     stage_decided_by,
 )
 from maml.files.errors import UserError
@@ -50,6 +51,7 @@ class Config(Strict):
         "variable MAML_MIRROR takes precedence."
     )
     runtime: Runtime
+    verdict: VerdictSettings = Field(default_factory=VerdictSettings)
     datasets: dict[Name, Dataset]
     networks: dict[Name, Network]
     methods: dict[Name, Method]
@@ -156,6 +158,7 @@ class Job(Strict):
     network: Network
     gradient: Method
     runtime: Runtime
+    verdict: VerdictSettings = Field(default_factory=VerdictSettings)
     data: str
     seed_group: list[int] = Field(default=[])
 
@@ -232,6 +235,7 @@ PLACES: dict[str, type[Strict]] = {
     "the top level": Config,
     "select": Select,
     "runtime": Runtime,
+    "verdict": VerdictSettings,
     "datasets.<name>": Dataset,
     "datasets.<name>.classes": Classes,
     "networks.<name>": Network,

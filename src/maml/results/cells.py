@@ -44,6 +44,17 @@ class Cell:
         """The seeds whose training diverged."""
         return tuple(result.job.seed for result in self.results if result.diverged)
 
+    @property
+    def finished(self) -> bool:
+        """Whether any seed has accuracies."""
+        return len(self.diverged) < len(self.results)
+
+    @property
+    def hours_per_training(self) -> float:
+        """Mean over seeds, validation included."""
+        seconds = [result.training["seconds"] for result in self.results]
+        return sum(seconds) / len(seconds) / 3600
+
     def estimate(self, **which: Any) -> Estimate:
         """Return mean and intervals, in percent, over the seeds that did not diverge.
 

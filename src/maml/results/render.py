@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-TEXT_COLUMNS = ("experiment", "method", "tasks", "source", "device", "remarks")  # set flush left
+TEXT_COLUMNS = (  # set flush left
+    *("experiment", "method", "tasks", "source", "device", "remarks"),
+    *("of", "verdict", "test"),
+)
 
 LATEX = str.maketrans(
     {

@@ -1,0 +1,133 @@
+"""The answer to the question of the project, in sentences and in one figure, from the findings."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from maml.configuration.config import Config
+from maml.results import style
+from maml.results.finding import Finding, Verdict
+
+STRICT = "strict margin"
+
+
+def sentences(config: Config, findings: Sequence[Finding]) -> list[str]:
+    """Return three sentences that a reader can quote: what they are worth, what they cost, why."""
+    return [_worth(findings), _cost(findings), _standing(config, findings)]
+
+
+def _worth(findings: Sequence[Finding]) -> str:
+    compared = [f for f in _of(findings, 2) if STRICT in f.part and not math.isnan(f.effect)]
+    if not compared:
+        return "What second derivatives are worth was not measured: no cell has both methods."
+    effects = [f.effect for f in compared]
+    counts = Counter(f.verdict for f in compared)
+    decided = [
+        f"the same within the strict margin in {counts[Verdict.REPRODUCED]}",
+        f"different in {counts[Verdict.NOT_REPRODUCED]}",
+        f"undecided in {counts[Verdict.INCONCLUSIVE]}",
+    ]
+    span = _span(min(effects), max(effects), "points")
+    return (
+        f"With second derivatives, accuracy on the same tasks differs by {span} in "
+        f"{_cells(len(compared))}: {', '.join(decided)}."
+    )
+
+
+def _cost(findings: Sequence[Finding]) -> str:
+    saved = [f.effect for f in _of(findings, 3) if not math.isnan(f.effect) and "FLOP" in f.test]
+    if not saved:
+        return "What they cost was not measured here."
+    return f"Leaving them out saves {_span(min(saved), max(saved), '%')} of the arithmetic."
+
+
+def _standing(config: Config, findings: Sequence[Finding]) -> str:
+    cells = _of(findings, 1)
+    counts = Counter(f.verdict for f in cells)
+    why = {f.verdict for f in _of(findings, 4)} - {Verdict.NOT_RUN}
+    reason = f"; that they are near zero is {', '.join(sorted(why))}" if why else ""
+    shortened = any(map(config.shortenings, config.select.experiments))
+    note = " (a shortened run decides none)" if shortened else ""
+    return (
+        f"Of the paper's {len(cells)} cells for these methods, {counts[Verdict.REPRODUCED]} are "
+        f"reproduced, {counts[Verdict.NOT_REPRODUCED]} are not, {counts[Verdict.INCONCLUSIVE]} are "
+        f"inconclusive and {counts[Verdict.NOT_RUN]} were not run{note}{reason}."
+    )
+
+
+def trade_off(config: Config, findings: Sequence[Finding]) -> Figure:
+    """Draw what first-order MAML loses in accuracy against the computation that it saves."""
+    lost = {
+        f.cell: f
+        for f in reversed(_of(findings, 2))
+        if STRICT in f.part and not math.isnan(f.effect)
+    }
+    saved = {f.cell: f for f in _of(findings, 3) if not math.isnan(f.effect) and "FLOP" in f.test}
+    both = [name for name in lost if name in saved]
+    names = style.experiment_names(config)
+    handles = [
+        Line2D([], [], linestyle="", marker="o", color=style.GREY, label="an experiment"),
+    ]
+    figure = style.page(
+        config,
+        "What first-order MAML loses, and what it saves",
+        size=(7.2, 4.0),
+        legend=handles,
+        notes=[
+            "Up: accuracy of MAML less that of first-order MAML on the same tasks, mean over seeds "
+            "and tasks, with its 95 % interval; above zero, second derivatives help. Right: "
+            "arithmetic that leaving them out saves, counted in floating-point operations.",
+            *style.shortenings(config),
+        ],
+    )
+    panel = figure.subplots()
+    panel.axhline(0, color="0.2", linewidth=1)
+    panel.set(xlabel="computation saved", ylabel="accuracy lost (percentage points)")
+    style.percent(panel.xaxis)
+    for name in both:
+        at = saved[name].effect
+        finding = lost[name]
+        panel.errorbar(
+            at,
+            finding.effect,
+            yerr=[[finding.effect - finding.low], [finding.high - finding.effect]],
+            marker="o",
+            color=style.GREY,
+            capsize=3,
+        )
+        panel.annotate(
+            names.get(name, name),
+            (at, finding.effect),
+            xytext=(8, 4),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    if not both:
+        panel.text(
+            0.5,
+            0.5,
+            "nothing to show: no experiment has both\nthe accuracies and the costs of both methods",
+            transform=panel.transAxes,
+            ha="center",
+            va="center",
+            color=style.GREY,
+        )
+        panel.set(xticks=[], yticks=[])
+    return figure
+
+
+def _of(findings: Sequence[Finding], claim: int) -> list[Finding]:
+    return [finding for finding in findings if finding.claim == claim]
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell" if count == 1 else f"{count} comparisons"
+
+
+def _span(low: float, high: float, unit: str) -> str:
+    if math.isclose(low, high, abs_tol=0.005):
+        return f"{low:+.2f} {unit}".replace("-", "−")
+    return f"{low:+.2f} to {high:+.2f} {unit}".replace("-", "−")

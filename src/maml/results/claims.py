@@ -1,0 +1,298 @@
+"""The paper's claims that evaluations decide: its cells (1), first-order MAML (2), more steps (5).
+
+Every seed and every method meets the same test tasks: each difference is paired, and its interval
+is that of :mod:`maml.results.crossed`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from maml.configuration.config import Config
+from maml.results import paper
+from maml.results.cells import Cell
+from maml.results.crossed import Design, Interval, interval
+from maml.results.decisions import (
+    Margins,
+    Outcome,
+    equivalence,
+    margins,
+    p_greater,
+    paper_difference,
+    reproduction,
+    seeds_needed,
+)
+from maml.results.finding import SIGNIFICANT, Finding, Verdict, gated
+from maml.results.statistics import accuracies
+
+EACH_CELL = "meta-test accuracy {accuracy} ± {ci95}"
+NEARLY_THE_SAME = "first-order MAML performs nearly the same as MAML"
+IMPROVES = "accuracy goes on improving with more inner steps than trained"
+NO_OVERFITTING = "more inner steps do not overfit"
+
+NO_CELL = Margins(1.0, 1.0)
+"""Points, where the paper prints no cell that margins could be taken from."""
+
+SIDES = {Outcome.ABOVE: "ours is higher", Outcome.BELOW: "ours is lower"}
+
+
+class Pair(NamedTuple):
+    """Two methods on the same tasks.
+
+    Attributes:
+        first: whose accuracy is the minuend.
+        second: whose is taken from it.
+        exact: whether they differ in the exact second derivative alone, as MAML and first-order.
+    """
+
+    first: Cell
+    second: Cell
+    exact: bool
+
+    @property
+    def name(self) -> str:
+        """The difference in words."""
+        return f"{self.first.label} − {self.second.label}"
+
+
+def paper_cells(config: Config, cells: Sequence[Cell]) -> Iterator[Finding]:
+    """Yield claim 1: ours beside each of the paper's MAML and first-order cells."""
+    rows = {method.paper_row for method in config.methods.values()} - {None}
+    experiments = paper.experiments(config)
+    ours = {
+        (cell.experiment, config.methods[cell.method].paper_row): cell
+        for cell in cells
+        if cell.finished
+    }
+    for printed in paper.table1().itertuples():
+        if printed.row not in rows:
+            continue
+        column = paper.Column(printed.dataset, printed.network, printed.ways, printed.shots)
+        experiment = experiments.get(column, " ".join(map(str, column)))
+        finding = Finding(
+            claim=1,
+            statement=EACH_CELL.format(accuracy=printed.accuracy, ci95=printed.ci95),
+            cell=experiment,
+            part=printed.row,
+            test="our accuracy less the paper's, which is one training on tasks of its own",
+            verdict=Verdict.NOT_RUN,
+            paper=f"{printed.accuracy} ± {printed.ci95}",
+            unit="points",
+            margin=2 * printed.ci95,
+        )
+        cell = ours.get((experiment, printed.row))
+        if cell is None:
+            yield finding
+            continue
+        design = Design.from_table(100 * accuracies(cell.results))
+        theirs = printed.accuracy, printed.ci95
+        found = _measured(finding, paper_difference(design, *theirs), _text(interval(design)))
+        yield from _judged(
+            found, [cell], design, lambda each, theirs=theirs: reproduction(each, *theirs)
+        )
+
+
+def first_order(config: Config, cells: Sequence[Cell]) -> Iterator[Finding]:
+    """Yield claim 2: what second derivatives are worth, at a strict and at a loose margin."""
+    for pair in pairs(config, cells):
+        queries = comparable_queries(config, pair.first.experiment)
+        design = difference(pair, queries)
+        for kind, margin in cell_margins(config, pair.first.experiment)._asdict().items():
+            finding = Finding(
+                claim=2,
+                statement=NEARLY_THE_SAME,
+                cell=pair.first.experiment,
+                part=f"{pair.name}; {kind} margin",
+                test=f"equivalence on the same tasks, {queries} query images a class",
+                verdict=Verdict.NOT_RUN,
+                unit="points",
+                margin=margin,
+                family=f"{pair.name}, {kind}" if 2 in config.verdict.adjusted else "",
+            )
+            if design is None:
+                yield finding
+                continue
+            found = _measured(finding, interval(design), _signed(interval(design)))
+            found = found.changed(p=equivalence_p(design, margin), remark=_zero(interval(design)))
+            both = [pair.first, pair.second]
+            yield from _judged(
+                found, both, design, lambda each, margin=margin: equivalence(each, margin)
+            )
+
+
+def more_steps(config: Config, cells: Sequence[Cell]) -> Iterator[Finding]:
+    """Yield claim 5: the last inner step of an evaluation less the one that was trained."""
+    for cell in cells:
+        settings = config.experiment(cell.experiment)
+        trained, last = settings.inner_steps, settings.test_steps
+        margin = cell_margins(config, cell.experiment).strict
+        part = f"{cell.label}; step {last} − step {trained}"
+        for statement, bound in ((IMPROVES, 0.0), (NO_OVERFITTING, -margin)):
+            finding = Finding(
+                claim=5,
+                statement=statement,
+                cell=cell.experiment,
+                part=part,
+                test=f"difference above {_points(bound)} on the same tasks",
+                verdict=Verdict.NOT_RUN,
+                unit="points",
+                margin=margin,
+                family=statement if 5 in config.verdict.adjusted else "",
+            )
+            if not cell.finished or last <= trained:
+                yield finding
+                continue
+            later, sooner = (100 * accuracies(cell.results, step=s) for s in (last, trained))
+            design = Design.from_table(later - sooner)
+            found = _measured(finding, interval(design), _signed(interval(design)))
+
+            def decide(each: Design, bound: float = bound, margin: float = margin) -> Outcome:
+                return _above(each, bound, worth=margin if bound == 0 else 0.0)
+
+            found = found.changed(p=_p(design, bound))
+            yield from _judged(found, [cell], design, decide)
+
+
+def pairs(config: Config, cells: Sequence[Cell]) -> Iterator[Pair]:
+    """Yield what to compare of each experiment: MAML, with max pooling's cut, and first-order."""
+    for experiment in dict.fromkeys(cell.experiment for cell in cells):
+        of_kind = {
+            method_kind(config, cell.method): cell
+            for cell in reversed(cells)
+            if cell.experiment == experiment and method_kind(config, cell.method)
+        }
+        for kinds in (("exact", "first-order"), ("cut", "first-order"), ("exact", "cut")):
+            if all(kind in of_kind for kind in kinds):
+                first, second = (of_kind[kind] for kind in kinds)
+                yield Pair(first, second, exact=kinds == ("exact", "first-order"))
+
+
+def method_kind(config: Config, name: str) -> str | None:
+    """Return what a method does with second derivatives: exact, cut or first-order MAML."""
+    method = config.methods[name]
+    if not method.second_derivatives:
+        return "first-order"
+    return "cut" if method.max_pool_second_derivative == "cut" else "exact"
+
+
+def comparable_queries(config: Config, experiment: str) -> int:
+    """Return how many query images a class methods are compared with."""
+    settings = config.experiment(experiment)
+    wanted = config.verdict.queries
+    return wanted if wanted in settings.test_queries else settings.reported_queries
+
+
+def difference(pair: Pair, queries: int) -> Design | None:
+    """Return the paired difference in points, of the seeds that both finished; None without any."""
+    first, second = (
+        100 * accuracies(cell.results, queries=queries) for cell in (pair.first, pair.second)
+    )
+    seeds = [seed for seed in first.columns if seed in second.columns]
+    return Design.from_table(first[seeds] - second[seeds]) if seeds else None
+
+
+def cell_margins(config: Config, experiment: str) -> Margins:
+    """Return the largest differences that count as none, from the paper's MAML cell."""
+    column = paper.column(config, experiment)
+    table = paper.table1()
+    own = table["row"] == "MAML"
+    for name, value in column._asdict().items():
+        own &= table[name] == value
+    if not own.any():
+        return NO_CELL
+    printed = table[own].iloc[0]
+    return margins(float(printed["accuracy"]), float(printed["ci95"]))
+
+
+def equivalence_p(design: Design, margin: float) -> float:
+    """Return the p-value of the two one-sided tests: the larger of both."""
+    if design.seeds == 1:
+        return math.nan
+    mirrored = Design(-design.mean, *list(vars(design).values())[1:])
+    return float(max(p_greater(design, -margin), p_greater(mirrored, -margin)))
+
+
+def _p(design: Design, bound: float) -> float:
+    return float(p_greater(design, bound))
+
+
+def _above(design: Design, bound: float, worth: float) -> Outcome:
+    """Decide whether a mean lies above a bound: *within* if it does.
+
+    *Below*: its 95 % interval lies below what an improvement would have to be worth.
+    """
+    if design.seeds > 1 and p_greater(design, bound) < SIGNIFICANT:
+        return Outcome.WITHIN
+    found = interval(design)
+    return Outcome.BELOW if found.centre + found.sure < bound + worth else Outcome.INCONCLUSIVE
+
+
+def _measured(finding: Finding, found: Interval, ours: str) -> Finding:
+    """Return a finding with its numbers."""
+    return finding.changed(
+        ours=ours,
+        effect=float(found.centre),
+        low=float(found.centre - found.half_width),
+        high=float(found.centre + found.half_width),
+    )
+
+
+def _judged(
+    finding: Finding,
+    cells: Sequence[Cell],
+    design: Design,
+    decide: Callable[[Design], Outcome],
+) -> list[Finding]:
+    """Return the finding with its verdict, held back where the run is no reproduction."""
+    outcome = decide(design)
+    if outcome == Outcome.INCONCLUSIVE:
+        judged = finding.changed(
+            verdict=Verdict.INCONCLUSIVE, settle=_settle(design, decide, cells)
+        )
+    elif outcome == Outcome.WITHIN:
+        judged = finding.changed(verdict=Verdict.REPRODUCED)
+    else:
+        side = SIDES[outcome] if finding.claim == 1 else ""
+        judged = finding.changed(
+            verdict=Verdict.NOT_REPRODUCED, remark="; ".join(filter(None, [side, finding.remark]))
+        )
+    lacking = "; ".join(_lacking(cells))
+    return gated([judged], lacking) if lacking else [judged]
+
+
+def _settle(design: Design, decide: Callable[[Design], Outcome], cells: Sequence[Cell]) -> str:
+    """Say how many seeds would decide, and what they would take."""
+    if design.seeds == 1:
+        return "more than one seed"
+    seeds = seeds_needed(design, decide)
+    if seeds is None:
+        return "more test tasks; 100 seeds would not do"
+    hours = sum(cell.hours_per_training for cell in cells) * (seeds - design.seeds)
+    return f"{seeds} seeds in place of {design.seeds}: about {hours:.3g} hours more"
+
+
+def _lacking(cells: Sequence[Cell]) -> Iterator[str]:
+    """Yield what a cell's run lacks to decide anything of the paper."""
+    shortened: dict[str, Any] = {}
+    for cell in cells:
+        shortened |= cell.shortenings
+    if shortened:
+        yield f"the full protocol: {', '.join(sorted(shortened))} as config.yaml has them"
+    if any(cell.synthetic for cell in cells):
+        yield "the real images"
+
+
+def _zero(found: Interval) -> str:
+    return "zero is excluded" if abs(found.centre) > found.sure else ""
+
+
+def _text(found: Interval) -> str:
+    return f"{found.centre:.2f} ± {found.half_width:.2f}"
+
+
+def _signed(found: Interval) -> str:
+    return f"{found.centre:+.2f} ± {found.half_width:.2f}".replace("-", "−")
+
+
+def _points(value: float) -> str:
+    return f"{value:.2f} points".replace("-", "−") if value else "zero"

@@ -1,0 +1,97 @@
+"""Claim 3: what leaving out the second derivatives saves, as ``maml cost`` measured it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from maml.configuration.config import Config
+from maml.files.errors import UserError
+from maml.results.claims import method_kind
+from maml.results.finding import Finding, Verdict
+
+FILE = "cost.csv"
+SAVES = "leaving the second derivatives out saves about {saving:g} % of network computation"
+MEASURES = {
+    "flop": "arithmetic, counted FLOP of a meta-iteration",
+    "seconds": "seconds of a meta-iteration, methods in turns",
+    "peak_bytes": "peak memory of a meta-iteration",
+}
+"""Column of cost.csv → what it measures."""
+
+
+def savings(config: Config, folder: Path) -> Iterator[Finding]:
+    """Yield claim 3: time, memory and arithmetic apart, in both readings of the paper's 33 %."""
+    table = read(folder / FILE)
+    saving, margin = config.verdict.saving, config.verdict.saving_margin
+    readings = {
+        f"{saving:g} % less": saving,
+        f"{1 + saving / 100:.2f} times the rate": 100 * (1 - 1 / (1 + saving / 100)),
+    }
+    for experiment in config.select.experiments:
+        for column, measure in MEASURES.items():
+            for reading, expected in readings.items():
+                finding = Finding(
+                    claim=3,
+                    statement=SAVES.format(saving=saving),
+                    cell=experiment,
+                    part=f"read as {reading}",
+                    test=measure,
+                    verdict=Verdict.NOT_RUN,
+                    paper=f"{expected:.0f} %",
+                    unit="%",
+                    margin=margin,
+                    settle="maml cost",
+                )
+                found = _saved(config, table, experiment, column)
+                yield finding if found is None else _judged(finding, *found, expected)
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Return the measured costs; empty where none were.
+
+    Columns: ``experiment``, ``method``, ``round``, and those of :data:`MEASURES`.
+
+    Raises:
+        UserError: the file is no such table.
+    """
+    columns = ["experiment", "method", "round", *MEASURES]
+    if not path.exists():
+        return pd.DataFrame(columns=columns)
+    try:
+        return pd.read_csv(path, comment="#")[columns]
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove it and run `snakemake`") from error
+
+
+def _saved(
+    config: Config, table: pd.DataFrame, experiment: str, column: str
+) -> tuple[float, float, float] | None:
+    """Return the percentage saved, with the central 95 % of the rounds; None if not measured."""
+    own = table[table["experiment"] == experiment]
+    wide = own.pivot(index="round", columns="method", values=column)
+    kinds = {method_kind(config, name): name for name in reversed(list(wide.columns))}
+    if not {"exact", "first-order"} <= kinds.keys():
+        return None
+    saved = 100 * (1 - wide[kinds["first-order"]] / wide[kinds["exact"]])
+    return float(saved.median()), float(saved.quantile(0.025)), float(saved.quantile(0.975))
+
+
+def _judged(finding: Finding, middle: float, low: float, high: float, expected: float) -> Finding:
+    """Return the finding with its verdict: all of the rounds inside the margin, or outside."""
+    inside = expected - finding.margin <= low and high <= expected + finding.margin
+    outside = high < expected - finding.margin or low > expected + finding.margin
+    side = "ours saves more" if middle > expected else "ours saves less"
+    return finding.changed(
+        ours=f"{middle:.1f} %",
+        effect=middle,
+        low=low,
+        high=high,
+        verdict=Verdict.REPRODUCED
+        if inside
+        else Verdict.NOT_REPRODUCED
+        if outside
+        else Verdict.INCONCLUSIVE,
+        remark=side if outside else "",
+        settle="" if inside or outside else "more rounds on a quiet machine",
+    )
