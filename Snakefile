@@ -37,6 +37,7 @@ rule all:
     input:
         previews(),
         expand(rules.tables.output, run=RUN),
+        expand(rules.verdict.output, run=RUN),
         expand(rules.figures.output, run=RUN),
         expand(rules.plots.output, run=RUN),
         rules.cards.output,

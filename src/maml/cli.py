@@ -178,6 +178,30 @@ def figures(
 
 
 @app.command()
+def cost(
+    out: Annotated[Path, typer.Argument(help="The CSV to make.")],
+    config: ConfigFiles = DEFAULT,
+    rounds: Annotated[int, typer.Option(min=1, help="Iterations of each method, in turns.")] = 15,
+) -> None:
+    """Measure what a meta-iteration takes with each method: arithmetic, memory, time."""
+    from maml.training.cost import write_cost
+
+    write_cost(configuration.read(config), rounds, out)
+
+
+@app.command()
+def verdict(
+    runs: Annotated[Path, typer.Argument(help="results/<run>/runs")],
+    out: Annotated[Path, typer.Argument(help="The folder for the verdict.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Judge each claim of the paper by the evaluations and costs of a run."""
+    from maml.results.verdict import write_verdict
+
+    write_verdict(configuration.read(config), runs, out)
+
+
+@app.command()
 def cards(
     runs: Annotated[Path, typer.Argument(help="results/<run>/runs; the cards go there.")],
     config: ConfigFiles = DEFAULT,

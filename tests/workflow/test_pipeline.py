@@ -19,6 +19,9 @@ def test_every_declared_file_is_there(finished):
         *(f"tasks/{dataset}.png" for dataset in ("omniglot", "miniimagenet")),
         *(f"tables/table1.{kind}" for kind in ("html", "md", "csv", "tex")),
         *(f"figures/learning-curves.{kind}" for kind in ("svg", "png")),
+        *(f"verdict/verdict.{kind}" for kind in ("html", "md", "csv", "json")),
+        *(f"verdict/first-order-trade-off.{kind}" for kind in ("svg", "png")),
+        "cost/iteration.csv",
         *(
             f"runs/{experiment}/{method}/seed-0/{name}"
             for experiment, method in PAIRS
@@ -78,7 +81,7 @@ def test_the_report_holds_tables_figures_and_captions(finished, smoke):
     made = project.snakemake(*smoke, "--report", "report.html")
     assert made.returncode == 0, made.stdout
     report = (project.folder / "report.html").read_text()
-    for name in ("table1.html", "learning-curves.svg", "omniglot.png"):
+    for name in ("verdict.html", "table1.html", "learning-curves.svg", "omniglot.png"):
         assert name in report
 
 

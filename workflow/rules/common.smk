@@ -131,6 +131,14 @@ def how_made(slug):
     return [dataset.model_dump(), code_of("synthesise")]
 
 
+def cost_settings():
+    """Return what decides how much there is to compute in an iteration of each method."""
+    return [
+        settings.job(*pair, settings.select.seeds[0]).training_settings()
+        for pair in settings.pairs()
+    ]
+
+
 def summary_settings():
     """Return the part of the configuration that tables and figures show."""
     return settings.model_dump(exclude={"runtime", "mirror"})

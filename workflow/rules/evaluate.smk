@@ -5,8 +5,9 @@ INPUTS
     best.safetensors, last.safetensors, training.json
                                             in results/{run}/runs/{experiment}/{method}/seed-{seed}/
 
-OUTPUT
+OUTPUTS
     evaluation.csv                          beside them; a row a checkpoint, task and inner step
+    results/{run}/cost/iteration.csv        what an iteration of each method takes
 """
 
 
@@ -37,3 +38,23 @@ rule evaluate:
         "maml evaluate {wildcards.experiment} {wildcards.method} {wildcards.seed}"
         " {params.data} {params.folder}"
         " --config $CONFIG 2>&1 | tee -ia {log} >&2"
+
+
+rule cost:
+    """Measure what a meta-iteration takes with each method."""
+    output:
+        "results/{run}/cost/iteration.csv",
+    log:
+        "logs/{run}/cost.log",
+    threads: settings.runtime.threads
+    resources:
+        gpu=GPU,
+        mem_mb=8000,
+        runtime=120,
+    params:
+        settings=cost_settings(),
+        code=code_of("cost"),
+    message:
+        "Measuring what an iteration takes with each method"
+    shell:
+        "maml cost {output} --config $CONFIG 2>&1 | tee -ia {log} >&2"

@@ -5,6 +5,7 @@ INPUTS, in results/{run}/runs/{experiment}/{method}/seed-{seed}/
 
 OUTPUTS
     results/{run}/tables/       Table 1, the cost of each training, best and last checkpoint
+    results/{run}/verdict/      each claim of the paper, tested
     results/{run}/figures/      learning curves, accuracy by inner step, and two comparisons
     results/{run}/plots/        learning curves and accuracy by inner step as data
     README.md                   beside the weights: what they are, how good, under which licence
@@ -58,6 +59,45 @@ rule tables:
         "Rendering the tables"
     shell:
         "maml tables results/{wildcards.run}/runs results/{wildcards.run}/tables"
+        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
+
+
+rule verdict:
+    """Judge each claim of the paper."""
+    input:
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
+        cost="results/{run}/cost/iteration.csv",
+        paper=PAPER,
+    output:
+        report(
+            "results/{run}/verdict/verdict.html",
+            caption="../report/verdict.rst",
+            category="0. Verdict",
+            labels={"verdict": "1. Each claim, tested"},
+        ),
+        report(
+            "results/{run}/verdict/first-order-trade-off.svg",
+            caption="../report/first-order-trade-off.rst",
+            category="0. Verdict",
+            labels={"verdict": "2. What first-order loses and saves"},
+        ),
+        "results/{run}/verdict/first-order-trade-off.png",
+        "results/{run}/verdict/verdict.md",
+        "results/{run}/verdict/verdict.csv",
+        "results/{run}/verdict/verdict.json",
+    log:
+        "logs/{run}/verdict.log",
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=summary_settings(),
+        code=code_of("verdict"),
+    message:
+        "Judging the paper's claims"
+    shell:
+        "maml verdict results/{wildcards.run}/runs results/{wildcards.run}/verdict"
         " --config $CONFIG 2>&1 | tee -ia {log} >&2"
 
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -104,6 +105,29 @@ def open_session(job: Job, folder: Path) -> Iterator[Session]:
             data=data,
             images=device_images(data, device),
         )
+
+
+def random_session(job: Job, device: torch.device) -> Session:
+    """Return a session whose data set has the right shape and the same random class throughout."""
+    dataset, classes = job.dataset, job.dataset.classes
+    count = classes.train + classes.val + classes.test
+    shape = (dataset.images_per_class, dataset.image_size, dataset.image_size, dataset.channels)
+    generator = torch.Generator().manual_seed(0)
+    one = torch.randint(0, 256, (1, *shape), dtype=torch.uint8, generator=generator)
+    return Session(
+        job=job,
+        device=device,
+        dtype=arithmetic.dtype(job.runtime.precision),
+        data=store.PreparedData(
+            name="random",
+            images=np.broadcast_to(one.numpy(), (count, *shape)),
+            class_names=[str(number) for number in range(count)],
+            split=["train"] * (classes.train + classes.val) + ["test"] * classes.test,
+            digest="",
+            source="random",
+        ),
+        images=one.to(device).expand(count, *shape),
+    )
 
 
 def _check(data: store.PreparedData, job: Job, folder: Path) -> None:

@@ -25,6 +25,8 @@ JOBS = {
     "preview": "maml.results.preview",
     "train": "maml.training.loop",
     "evaluate": "maml.training.evaluate",
+    "cost": "maml.training.cost",
+    "verdict": "maml.results.verdict",
     "tables": "maml.results.tables",
     "figures": "maml.results.figures",
     "plots": "maml.results.plots",

@@ -103,7 +103,7 @@ def first_order(config: Config, cells: Sequence[Cell]) -> Iterator[Finding]:
                 statement=NEARLY_THE_SAME,
                 cell=pair.first.experiment,
                 part=f"{pair.name}; {kind} margin",
-                test=f"equivalence on the same tasks, {queries} query images a class",
+                test=f"equivalence on the same tasks, {query_images(queries)} a class",
                 verdict=Verdict.NOT_RUN,
                 unit="points",
                 margin=margin,
@@ -173,6 +173,11 @@ def method_kind(config: Config, name: str) -> str | None:
     if not method.second_derivatives:
         return "first-order"
     return "cut" if method.max_pool_second_derivative == "cut" else "exact"
+
+
+def query_images(count: int) -> str:
+    """Return a number of query images in words."""
+    return f"{count} query image{'' if count == 1 else 's'}"
 
 
 def comparable_queries(config: Config, experiment: str) -> int:

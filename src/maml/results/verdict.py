@@ -14,7 +14,7 @@ import pandas as pd
 
 from maml.configuration.config import Config
 from maml.files.atomic import atomic_file
-from maml.results import claims, costs, paper
+from maml.results import claims, paper, savings
 from maml.results.answer import sentences, trade_off
 from maml.results.cells import NOT_RUN, Cell, collect
 from maml.results.finding import Finding, Verdict, adjusted
@@ -56,7 +56,7 @@ def find(config: Config, cells: Sequence[Cell], folder: Path) -> list[Finding]:
     found = [
         *claims.paper_cells(config, cells),
         *claims.first_order(config, cells),
-        *costs.savings(config, folder),
+        *savings.findings(config, folder),
         *claims.more_steps(config, cells),
     ]
     found += [

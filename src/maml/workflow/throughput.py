@@ -14,13 +14,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
-import numpy as np
-import torch
-
 from maml.compute import arithmetic, devices
-from maml.compute.session import Session
+from maml.compute.session import Session, random_session
 from maml.configuration.config import Job
-from maml.data.store import PreparedData
 from maml.files import paths, provenance
 from maml.files.atomic import atomic_file
 from maml.files.codedigest import code_digest
@@ -113,7 +109,7 @@ def _remembered(
         say(" ".join([job.experiment, *([job.method] if also else []), what]))
         devices.limit_memory(device, job.runtime.gpu_memory_gib)
         arithmetic.set_up(device, job.runtime.threads)
-        known = _read_cache() | {key: measure(_random_session(job, device))}
+        known = _read_cache() | {key: measure(random_session(job, device))}
         # A measurement that cannot be remembered is as good.
         with suppress(OSError, UserError), atomic_file(CACHE) as unfinished:
             unfinished.write_text(json.dumps(known, indent=1), encoding="utf-8")
@@ -214,26 +210,3 @@ def _seconds(work: Callable[[], None], at_least: float, times: int) -> float:
         if enough or now - began >= PATIENCE_SECONDS:
             break
     return statistics.median(taken)
-
-
-def _random_session(job: Job, device: torch.device) -> Session:
-    """Return a session whose data set has the right shape and the same random class throughout."""
-    dataset, classes = job.dataset, job.dataset.classes
-    count = classes.train + classes.val + classes.test
-    shape = (dataset.images_per_class, dataset.image_size, dataset.image_size, dataset.channels)
-    generator = torch.Generator().manual_seed(0)
-    one = torch.randint(0, 256, (1, *shape), dtype=torch.uint8, generator=generator)
-    return Session(
-        job=job,
-        device=device,
-        dtype=arithmetic.dtype(job.runtime.precision),
-        data=PreparedData(
-            name="random",
-            images=np.broadcast_to(one.numpy(), (count, *shape)),
-            class_names=[str(number) for number in range(count)],
-            split=["train"] * (classes.train + classes.val) + ["test"] * classes.test,
-            digest="",
-            source="random",
-        ),
-        images=one.to(device).expand(count, *shape),
-    )

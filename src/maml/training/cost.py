@@ -1,0 +1,149 @@
+"""What a meta-iteration takes with each method: arithmetic, memory and time, measured in turns.
+
+A round computes one iteration of each method after the other, so that a machine whose speed drifts
+is as fast for one as for the other. Arithmetic and memory are counted, not timed: the same on each
+machine. Images are random; what they show does not matter.
+"""
+
+import json
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from maml.compute import arithmetic, devices
+from maml.compute.session import random_session
+from maml.configuration.config import Config, Job
+from maml.files import provenance
+from maml.files.atomic import atomic_file
+from maml.files.codedigest import code_of
+from maml.training.iteration import MetaIteration
+from maml.training.seed_group import SeedGroup
+
+COLUMNS = ["experiment", "method", "round", "seconds", "flop", "peak_bytes"]
+
+
+def write_cost(config: Config, rounds: int, out: Path) -> None:
+    """Measure every selected experiment with each method that fits it.
+
+    Args:
+        config: which experiments and methods; the first seed.
+        rounds: iterations of each method that are timed, after one that warms up.
+        out: the CSV to make: a row an experiment, method and round; ``flop`` and ``peak_bytes``
+            are those of an iteration, ``seconds`` those of the round. Its first line, a comment,
+            is JSON and says on what it was measured.
+
+    Raises:
+        UserError: the device that ``runtime.device`` asks for is not there.
+    """
+    with devices.taken(config.runtime) as device:
+        arithmetic.set_up(device, config.runtime.threads)
+        rows: list[dict[str, Any]] = []
+        for experiment in config.select.experiments:
+            methods = [method for name, method in config.pairs() if name == experiment]
+            seed = config.select.seeds[0]
+            jobs = [config.job(experiment, method, seed, seed_group=[seed]) for method in methods]
+            rows += measure(jobs, device, rounds)
+        origin = {
+            "device": devices.describe(device),
+            "versions": provenance.versions(),
+            "code": code_of("cost"),
+            "threads": config.runtime.threads,
+            "rounds": rounds,
+        }
+    with atomic_file(out) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.write(f"# {json.dumps(origin)}\n")
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        table.to_csv(file, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def measure(jobs: Sequence[Job], device: torch.device, rounds: int) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one experiment's methods."""
+    iterations = {job.method: _iteration(job, device) for job in jobs}
+    counted = {method: count(iterate) for method, iterate in iterations.items()}
+    for number in range(rounds):
+        for job in jobs:
+            before = time.perf_counter()
+            iterations[job.method]().tolist()  # waits for the device
+            seconds = time.perf_counter() - before
+            flop, peak = counted[job.method]
+            yield {
+                "experiment": job.experiment,
+                "method": job.method,
+                "round": number,
+                "seconds": seconds,
+                "flop": flop,
+                "peak_bytes": peak,
+            }
+
+
+def count(work: Callable[[], object]) -> tuple[int, int]:
+    """Return the FLOP of products and convolutions in ``work``, and its peak memory in bytes.
+
+    The peak is that of the tensors that ``work`` makes and holds at the same time. It is called
+    three times, the first to warm up.
+    """
+    work()
+    with FlopCounterMode(display=False) as flop:
+        work()
+    with PeakMemory() as memory:
+        work()
+    return flop.get_total_flops(), memory.peak
+
+
+class PeakMemory(TorchDispatchMode):
+    """The most bytes that tensors made within the block take at the same time.
+
+    Attributes:
+        peak: so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = self._now = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = {_address(value) for value in _tensors((args, kwargs))}
+        result = function(*args, **(kwargs or {}))
+        for value in _tensors(result):
+            address = _address(value)
+            if address not in given and address not in self._known:
+                self._take(value)
+        return result
+
+    def _take(self, value: Tensor) -> None:
+        storage = value.untyped_storage()
+        address, size = _address(value), storage.nbytes()
+        self._known.add(address)
+        self._now += size
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._release, address, size)
+
+    def _release(self, address: int, size: int) -> None:
+        self._known.discard(address)
+        self._now -= size
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+
+
+def _address(value: Tensor) -> int:
+    return value.untyped_storage()._cdata
+
+
+def _iteration(job: Job, device: torch.device) -> MetaIteration:
+    session = random_session(job, device)
+    group = SeedGroup(session)
+    return MetaIteration(session, group.thetas, group.optimizer, group.chunks["training"])
