@@ -15,13 +15,13 @@ from benchmarks.card.record import Record
 from benchmarks.device.run import beside
 from maml.files.atomic import atomic_folder
 from maml.files.errors import UserError
+from maml.files.paths import WEIGHTS
 from maml.files.provenance import file_digest
 from maml.training import weights
-from maml.training.evaluate import CHECKPOINTS
 
 OUT = ROOT / "results" / "card"  # and the device's name
 EVALUATION = "evaluation.csv"
-FILES = (*(f"{name}.safetensors" for name in CHECKPOINTS), "curve.csv", "training.json", EVALUATION)
+FILES = (*(f"{name}.safetensors" for name in WEIGHTS), "curve.csv", "training.json", EVALUATION)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -76,7 +76,7 @@ def _checked(network: Path) -> dict[str, Any]:
     """Return what an evaluation's first line says, once it is found to be of these weights."""
     with (network / EVALUATION).open(encoding="utf-8") as file:
         origin = json.loads(file.readline().removeprefix("# "))
-    for name in CHECKPOINTS:
+    for name in WEIGHTS:
         path = network / f"{name}.safetensors"
         weights.load(path)
         if file_digest(path) != origin["weights"][name]:
