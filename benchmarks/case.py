@@ -165,7 +165,7 @@ class Case:
 
 
 def _batch_on(device: torch.device, batch: Batch) -> Batch:
-    return Batch(*(value.to(device) for value in vars(batch).values()))
+    return Batch(*(value.to(device) for value in batch.tensors))
 
 
 @lru_cache(maxsize=1)  # they may be large

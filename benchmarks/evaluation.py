@@ -30,6 +30,7 @@ def contenders(
         parts = list(
             measure_all(
                 build_for(session.job),
+                session.job.gradient,
                 theta,
                 session.images,
                 space,

@@ -43,7 +43,7 @@ def contenders(
     learn2learn: Path | None,
 ) -> dict[str, Contender]:
     """Return name → a function that computes the gradient of the mean query cross-entropy."""
-    second = method.second_derivatives
+    second = method.meta_gradient == "full"
     experiment = experiment.model_copy(update={"meta_loss": "mean"})
     given = (network, experiment, theta, batch)
     layers = build(network, tuple(batch.support_images.shape[2:]), experiment.ways)
@@ -53,7 +53,7 @@ def contenders(
 
     found: dict[str, Contender] = {
         OURS: ours,
-        LOOP: partial(plain.meta_gradient, *given, second=second),
+        LOOP: partial(plain.meta_gradient, network, method, experiment, theta, batch),
         VMAP: partial(vmap.meta_gradient, *given, second=second),
     }
     for name in PACKAGES:

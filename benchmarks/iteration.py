@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from maml.algorithm import plain
-from maml.algorithm.maml import meta_loss_scale
 from maml.algorithm.optimizer import MetaOptimizer
 from maml.compute.session import Session
 from maml.tasks.episodes import Batch, gather, training_batch
@@ -98,10 +97,7 @@ def _by_the_loop(session: Session, start: Parameters) -> Parameters:
     optimizer = MetaOptimizer(expected, settings)
     for number in range(COMPARED):
         batch = sampled(session, number)
-        second, scale = job.gradient.second_derivatives, meta_loss_scale(settings)
-        optimizer.step(
-            plain.meta_gradient(job.network, settings, expected, batch, second=second, scale=scale)
-        )
+        optimizer.step(plain.meta_gradient(job.network, job.gradient, settings, expected, batch))
     return expected
 
 

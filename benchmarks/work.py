@@ -59,10 +59,10 @@ def _expected(case: Case) -> dict[str, torch.Tensor]:
     settings = case.job.settings.model_copy(update=changes)
     return plain.meta_gradient(
         case.job.network,
+        case.job.gradient,
         settings,
         random_parameters(case.job.network, case.image_shape, settings.ways),
         random_batch(settings, case.image_shape, COMPARED_TASKS, torch.float64),
-        second=case.job.gradient.second_derivatives,
     )
 
 

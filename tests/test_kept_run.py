@@ -78,6 +78,7 @@ def test_its_weights_adapt_as_they_did(data, method, checkpoint):
     )
     measured = measure(
         build_for(trained.job),
+        trained.job.gradient,
         trained.theta,
         gather(
             torch.from_numpy(data.images),

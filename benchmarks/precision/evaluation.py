@@ -37,6 +37,7 @@ def _accuracies(session: Session, theta: Parameters, tasks: int) -> np.ndarray:
     settings = session.job.settings
     measured = measure_all(
         build_for(session.job),
+        session.job.gradient,
         theta,
         session.images,
         session.space("test", settings.reported_queries),

@@ -3,8 +3,9 @@ from torch.nn import functional
 
 from maml.algorithm import plain
 from maml.algorithm.loss import loss
-from maml.algorithm.maml import adapted, inner_step, replicate
+from maml.algorithm.maml import diagonal, inner_step
 from maml.networks.network import build, initialise
+from maml.networks.parameters import replicate
 
 
 def start(paper, random_batch, name="omniglot-5way-5shot"):
@@ -29,7 +30,7 @@ def test_a_step_follows_the_mean_loss_and_leaves_the_offsets(paper, random_batch
     network, layers, theta, batch = start(paper, random_batch)
     phi = replicate(theta, 2)
     support = loss(layers, phi, batch.support_images, batch.support_labels)
-    stepped = inner_step(phi, support.gradient(), 2.0, adapted(layers))
+    stepped = inner_step(phi, support.gradient(), 2.0, diagonal(layers, paper.methods["maml"]))
     for task in range(2):
         expected = plain.adapted(
             network,
@@ -57,7 +58,7 @@ def test_curvature_is_the_hessian_times_a_direction(paper, random_batch):
         name: torch.randn(value.shape, generator=generator, dtype=torch.float64)
         for name, value in phi.items()
     }
-    moving = adapted(layers)
+    moving = diagonal(layers, paper.methods["maml"])
     curved = support.add_curvature(v, {name: v[name] for name in moving}, -0.1)
     for task in range(2):
         own = {name: value.clone().requires_grad_() for name, value in theta.items()}

@@ -89,9 +89,19 @@ MISTAKES = [
     (
         "select/methods",
         ["MAML"],
-        "select.methods: 'MAML' is not one of: maml, fomaml, maml-cut-pooling",
+        "select.methods: 'MAML' is not one of: maml, fomaml, …",
     ),
     ("select/methods", ["maml", "maml"], "select.methods: maml is listed twice"),
+    (
+        "methods/maml/second_derivatives",
+        True,
+        "methods.maml.second_derivatives: true is called `meta_gradient: full` now",
+    ),
+    (
+        "methods/maml-dropout/gradient_dropout/rate",
+        1.0,
+        "methods.maml-dropout.gradient_dropout.rate: must be less than 1, not 1.0",
+    ),
     ("select/seeds", [0, -1], "select.seeds.1: must be greater than or equal to 0, not -1"),
     ("protocol", "papr", "protocol: 'papr' is not one of: code, paper"),
     ("protocols/paper", "x", "protocols.paper: must be a mapping of keys to values, not 'x'"),

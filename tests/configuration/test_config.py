@@ -189,7 +189,7 @@ def test_shortenings_are_what_overrides_change():
 def test_a_job_has_all_that_decides_it():
     job = check(RAW).job("miniimagenet-5way-1shot", "fomaml", 2)
     assert (job.experiment, job.method, job.seed) == ("miniimagenet-5way-1shot", "fomaml", 2)
-    assert job.gradient.second_derivatives is False
+    assert job.gradient.meta_gradient == "first-order"
     assert job.dataset.image_size == 84
     assert job.network.widths == [32, 32, 32, 32]
     assert job.data == "miniimagenet-official"
@@ -238,7 +238,7 @@ def test_each_setting_belongs_to_one_stage():
         ("runtime/resume", "same-device", False, False),
         ("datasets/omniglot/split_seed", 1, True, False),
         ("networks/omniglot-conv/batch_norm_epsilon", 0.01, True, False),
-        ("methods/maml/second_derivatives", False, True, False),
+        ("methods/maml/meta_gradient", "first-order", True, False),
         ("runtime/precision", "float64", True, True),
         ("runtime/threads", 2, True, True),
         ("overrides/test_tasks", 7, False, True),

@@ -1,6 +1,7 @@
 import pytest
 
 from maml.configuration.renamed import check_names
+from maml.configuration.schema import Method
 from maml.files.errors import UserError
 
 
@@ -12,6 +13,22 @@ def test_each_name_of_an_older_version_is_told_with_its_new_one():
         "config: datasets.a.source: 'drawn' is called 'synthetic' now; "
         "datasets.d.source: 'drawn' is called 'synthetic' now"
     )
+
+
+def test_a_key_of_an_older_version_is_told_with_its_new_one():
+    old = {"methods": {"a": {"second_derivatives": True}, "b": {"second_derivatives": False}}}
+    with pytest.raises(UserError) as raised:
+        check_names(old)
+    assert str(raised.value) == (
+        "config: methods.a.second_derivatives: true is called `meta_gradient: full` now; "
+        "methods.b.second_derivatives: false is called `meta_gradient: first-order` now"
+    )
+
+
+@pytest.mark.parametrize("then", [True, False])
+def test_weights_from_before_a_key_had_another_name_can_be_read(then):
+    method = Method.model_validate({"label": "MAML", "second_derivatives": then})
+    assert method.meta_gradient == ("full" if then else "first-order")
 
 
 @pytest.mark.parametrize("raw", [{}, {"datasets": None}, {"datasets": []}, None, [1]])

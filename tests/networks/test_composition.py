@@ -5,7 +5,8 @@ from torch.nn import functional
 
 from maml.configuration.schema import Initialisation
 from maml.networks.composition import Sequence, Sum
-from maml.networks.layers import Bias, Flat, Linear
+from maml.networks.layers import Bias, Flat
+from maml.networks.linear import Linear
 from maml.networks.normalisation import NormReluPool
 from maml.networks.parameters import Parameter, merged
 

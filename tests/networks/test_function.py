@@ -8,7 +8,8 @@ from torch.nn import functional
 from maml.configuration.schema import Initialisation
 from maml.networks.convolution import Convolution, StridedConvolution
 from maml.networks.function import FunctionLayer
-from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Linear, Mean
+from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Mean
+from maml.networks.linear import Linear
 from maml.networks.normalisation import NormReluPool
 from maml.networks.parameters import Parameter
 

@@ -71,6 +71,13 @@ def test_a_training_that_went_on_elsewhere_is_no_reference(tables):
     assert rows[ONE_SHOT, "maml"]["relative_to_first_order"] == ""
 
 
+def test_a_method_without_a_query_gradient_is_not_taken_for_first_order(tables):
+    made = tables(made_up(select([ONE_SHOT], ["reptile", "maml", "fomaml"], [0])))
+    found = cost(made("cost.csv"))
+    relative = {key: row["relative_to_first_order"] for (_, key), row in found.items()}
+    assert relative == {"reptile": "0.5", "maml": "1.5", "fomaml": "1"}
+
+
 def test_without_first_order_there_is_nothing_to_compare_with(tables):
     made = tables(made_up(select([ONE_SHOT], ["maml"], [0])))
     assert cost(made("cost.csv"))[ONE_SHOT, "maml"]["relative_to_first_order"] == ""

@@ -256,6 +256,26 @@ def test_one_seed_has_no_interval_over_seeds_and_tasks(drawn):
         assert "Thin bar" not in texts(figure)
 
 
+def test_only_methods_that_differ_in_their_second_derivatives_are_compared(drawn):
+    methods = ["reptile", "anil", "maml-dropout", *PAIR]
+    config, _, figure = drawn(
+        comparisons.first_order_difference, select([OMNIGLOT], methods, [0, 1])
+    )
+    left, right = panels(figure)
+    assert "difference from MAML, first-order\n" in f"{texts(figure)}\n"
+    shown = {method: bool(bars(right, style.colour(config, method))) for method in methods}
+    assert shown == dict.fromkeys(methods, False) | {"maml": True}
+    assert all(bars(left, style.colour(config, method)) for method in methods)
+
+
+@pytest.mark.parametrize("method", ["anil", "reptile"])
+def test_what_has_no_second_derivatives_for_another_reason_is_not_first_order(drawn, method):
+    _, _, figure = drawn(
+        comparisons.first_order_difference, select([OMNIGLOT], [method, "maml"], [0, 1])
+    )
+    assert "this run has no method\nwithout second derivatives" in texts(figure)
+
+
 @pytest.mark.parametrize(("method", "lacking"), [("maml", "without"), ("fomaml", "with")])
 def test_one_method_alone_has_no_difference_and_the_figure_says_so(drawn, method, lacking):
     _, _, figure = drawn(comparisons.first_order_difference, select([OMNIGLOT], [method], [0, 1]))

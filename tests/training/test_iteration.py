@@ -115,6 +115,21 @@ def test_several_seeds_at_once_move_as_each_alone(job, device):
             torch.testing.assert_close(value, expected.theta[name], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["maml-dropout", "fomaml-dropout-gaussian"])
+def test_noise_is_that_of_a_seeds_own_tasks(job, paper, kind):
+    """Together, alone, and whatever is computed at once; another in each pass over the tasks."""
+    job = job.model_copy(update={"seed_group": [0, 4], "gradient": paper.methods[kind]})
+    session = replace(session_for(job, task_chunk=2), dtype=torch.float64)
+    group = Training(session)
+    losses = group.run(3)
+    for index, one in enumerate(job.each()):
+        one = one.model_copy(update={"seed_group": []})
+        alone = Training(replace(session_for(one, task_chunk=3), dtype=torch.float64))
+        torch.testing.assert_close(losses[:, [index]], alone.run(3))
+    quiet = job.model_copy(update={"gradient": paper.methods[kind.split("-")[0]]})
+    assert not torch.equal(Training(replace(session, job=quiet)).run(3), losses)
+
+
 def test_choosing_tasks_as_a_gpu_does_gives_the_same_bits(job, monkeypatch):
     one = Training(session_for(job))
     monkeypatch.setattr(episodes, "NumpyPhilox", TorchPhilox)
@@ -244,7 +259,9 @@ def test_a_simulated_gpu_refuses_what_the_tests_below_look_for():
             value.cpu()
 
 
-@pytest.mark.parametrize("method", ["maml", "fomaml"])
+@pytest.mark.parametrize(
+    "method", ["maml", "fomaml", "anil", "reptile", "maml-dropout", "maml-dropout-gaussian"]
+)
 @pytest.mark.parametrize(
     "experiment", ["omniglot-5way-1shot", "omniglot-5way-1shot-mlp", "miniimagenet-5way-1shot"]
 )

@@ -17,16 +17,17 @@ def measured(paper, monkeypatch):
     theta = initialise(network, (1, 6, 6), 5, 0)
     original = module.measure
 
-    def run(chunk, most):
-        def bounded(network, theta, batch, **named):
+    def run(chunk, most, method="maml"):
+        def bounded(network, method, theta, batch, **named):
             if len(batch.support_labels) > most:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return original(network, theta, batch, **named)
+            return original(network, method, theta, batch, **named)
 
         monkeypatch.setattr(module, "measure", bounded)
         said = []
         parts = measure_all(
             build(network, (1, 6, 6), 5),
+            paper.methods[method],
             theta,
             torch.from_numpy(data.images),
             space(data, "test"),
@@ -41,6 +42,15 @@ def measured(paper, monkeypatch):
         return list(parts), said
 
     return run
+
+
+def test_evaluation_knows_what_the_method_adapts(measured):
+    (maml,), (dropout,), (anil,) = (
+        measured(7, 7, method)[0] for method in ("maml", "maml-dropout", "anil")
+    )
+    np.testing.assert_array_equal(dropout.loss, maml.loss)  # noise is for training alone
+    np.testing.assert_array_equal(anil.loss[..., 0], maml.loss[..., 0])
+    assert (anil.loss[..., 1] != maml.loss[..., 1]).all()
 
 
 def test_every_task_is_measured_once(measured):

@@ -65,7 +65,7 @@ class Trained:
 def by_step(job: Job, theta, batch: Batch, steps: int) -> torch.Tensor:
     """Return query loss and accuracy before and after each step, ``(steps + 1, tasks, 2)``."""
     found = []
-    for images, labels, query, answers in zip(*vars(batch).values(), strict=True):
+    for images, labels, query, answers in zip(*batch.tensors, strict=True):
         phi, of_task = theta, []
         for step in range(steps + 1):
             if step > 0:
@@ -109,10 +109,7 @@ def written_out(job: Job, data):
         numbers, passes = [number % 8 for number in drawn], [number // 8 for number in drawn]
         batch = tasks(job, data, "train", 2, numbers, passes)
         since.append(by_step(job, theta, batch, 2)[-1].mean(dim=0))
-        second = job.gradient.second_derivatives
-        gradient = plain.meta_gradient(
-            job.network, settings, theta, batch, second=second, scale=SCALE
-        )
+        gradient = plain.meta_gradient(job.network, job.gradient, settings, theta, batch)
         for name, value in theta.items():
             value.grad = gradient[name].clamp(-clip, clip)
         adam.param_groups[0]["eps"] = 1e-8 / (1 - 0.999 ** (done + 1)) ** 0.5  # as TensorFlow

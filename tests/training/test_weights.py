@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -38,6 +40,23 @@ def test_adapting_fits_the_support_set(saved):
     classify = trained.adapt(images, labels, steps=20)
     assert classify(images).shape == (5, 5)
     assert (classify(images).argmax(dim=1) == labels).all()
+
+
+def test_adapting_moves_what_the_method_adapts(saved, paper):
+    trained = weights.load(saved[2])
+    images = torch.rand((5, 1, 28, 28), generator=torch.Generator().manual_seed(0))
+    for name, moves in {
+        "maml": True,
+        "anil": False,
+        "reptile": True,
+        "fomaml-dropout": True,
+    }.items():
+        job = trained.job.model_copy(update={"gradient": paper.methods[name]})
+        classify = replace(trained, job=job).adapt(images, torch.arange(5), steps=2)
+        *_, phi = classify.args
+        moved = not torch.equal(phi["conv1.weight"][0], trained.theta["conv1.weight"])
+        assert moved is moves
+        assert not torch.equal(phi["head.weight"][0], trained.theta["head.weight"])
 
 
 def test_images_of_another_shape_are_refused(saved):

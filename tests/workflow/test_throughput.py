@@ -102,6 +102,9 @@ def test_what_computes_otherwise_is_measured_anew(job, computed, smoke):
     assert len(said) == 3
     speed(job.model_copy(update={"dataset": job.dataset.model_copy(update={"image_size": 32})}))
     assert len(json.loads(throughput.CACHE.read_text())) == 7
+    said.clear()
+    speed(smoke.job("omniglot-5way-1shot", "anil", 0), said.append)
+    assert said == [f"omniglot-5way-1shot anil {what}" for what in ("iteration", "task")]
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", '{"a": 1'])

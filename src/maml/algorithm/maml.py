@@ -16,20 +16,27 @@ line  Algorithm 2                                             here
 
 The gradient of line 10 goes through the inner steps. Such a step moves φ to φ' = φ − α ∇L(φ), so by
 the chain rule ∂/∂φ = (I − α ∇²L(φ)) ∂/∂φ': the gradient v of the query loss goes back through the
-steps, and each takes α ∇²L v off it. That is MAML. First-order MAML leaves the steps out, and v is
-its meta-gradient.
+steps, and each takes α ∇²L v off it. That is MAML.
+
+Other methods choose two things otherwise:
+
+- *What an inner step does*: φ' = φ − α D ∇L(φ) with a diagonal D (:func:`diagonal`), so that v goes
+  back through it as v − α ∇²L(φ) D v. D is 1 for MAML, 0 but for the head for ANIL, and noise for
+  gradient dropout. Where it is 1, nothing is multiplied.
+- *What the meta-gradient is*: v after its way through the steps; v at their end, for first-order
+  MAML; or θ − φ, how far they went, for Reptile.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from maml.algorithm.dropout import noise
 from maml.algorithm.loss import Gradient, loss
 from maml.configuration.schema import Experiment, Method
 from maml.networks.layer import Layer
-from maml.networks.parameters import Parameters
+from maml.networks.parameters import Parameters, moving, replicate_each
 from maml.tasks.episodes import Batch
 
 
@@ -38,7 +45,8 @@ class MetaGradient:
     """What a meta-iteration computes.
 
     Attributes:
-        gradient: of the meta-loss with respect to θ, before the clip.
+        gradient: of the meta-loss with respect to θ, or what the method has in its place; before
+            the clip.
         loss: mean query cross-entropy after the inner steps, a scalar tensor; of several θ,
             ``(seeds,)``.
         accuracy: query accuracy after the inner steps, mean over tasks, of the same shape.
@@ -68,11 +76,11 @@ def meta_gradient(
     *,
     chunk: int | None = None,
 ) -> MetaGradient:
-    """Return ∇_θ of the mean over tasks of L_i(f_φi) on the query images.
+    """Return ∇_θ of the mean over tasks of L_i(f_φi) on the query images, as the method takes it.
 
     Args:
         network: f, a function of the images and each task's parameters.
-        method: how to differentiate.
+        method: what an inner step does, and how to differentiate.
         experiment: inner steps, α and the meta-loss's scale.
         theta: θ.
         batch: the meta-batch's images and labels.
@@ -111,7 +119,8 @@ def meta_gradients(
         for part in batch.split(chunk or tasks, seeds)
     ]
     gradients, losses, accuracies = zip(*parts, strict=True)
-    scale = meta_loss_scale(experiment) / tasks
+    of_loss = method.meta_gradient != "displacement"
+    scale = (meta_loss_scale(experiment) if of_loss else 1.0) / tasks
     return MetaGradient(
         gradient={name: scale * sum(part[name] for part in gradients) for name in thetas},
         loss=torch.cat(losses, dim=1).mean(dim=1),
@@ -128,21 +137,25 @@ def _of_tasks(
     seeds: int,
 ) -> tuple[Parameters, Tensor, Tensor]:
     """Return the sum of some tasks' gradients, their losses and accuracies, seed by seed."""
-    alpha, moving = experiment.inner_step_size, adapted(network)
-    phi = replicate_each(thetas, len(batch.support_labels) // seeds)
-    steps: list[Gradient] = []
-    for _ in range(experiment.inner_steps):
-        support = loss(network, phi, batch.support_images, batch.support_labels)
-        gradient = support.gradient()  # line 6
-        phi = inner_step(phi, gradient, alpha, moving)  # line 7
-        if method.second_derivatives:
-            steps.append(gradient)
+    alpha = experiment.inner_step_size
+    phi = start = replicate_each(thetas, len(batch.support_labels) // seeds)
+    steps: list[tuple[Gradient, Diagonal]] = []
+    for number in range(experiment.inner_steps):
+        d = training_diagonal(network, method, batch, number)
+        support = batch.support_images, batch.support_labels
+        gradient = loss(network, phi, *support).gradient()  # line 6
+        phi = inner_step(phi, gradient, alpha, d)  # line 7
+        if method.meta_gradient == "full":
+            steps.append((gradient, d))
     query = loss(network, phi, batch.query_images, batch.query_labels)  # line 10
     losses, accuracies = query.values(), query.accuracies()
-    v = query.gradient().add(dict.fromkeys(phi), 1.0)
+    if method.meta_gradient == "displacement":
+        v = {name: value - phi[name] for name, value in start.items()}
+    else:
+        v = query.gradient().add(dict.fromkeys(phi), 1.0)
     del query  # and what it remembers of its pass
     while steps:
-        v = pull_back(v, steps.pop(), alpha, moving)
+        v = pull_back(v, *steps.pop(), alpha)
     return (
         {name: value.unflatten(0, (seeds, -1)).sum(dim=1) for name, value in v.items()},
         losses.unflatten(0, (seeds, -1)),
@@ -150,50 +163,66 @@ def _of_tasks(
     )
 
 
-def adapted(network: Layer) -> list[str]:
-    """Return the names of the parameters that the inner loop adapts."""
-    return [name for name, parameter in network.parameters.items() if parameter.adapted]
+Diagonal = dict[str, Tensor | None]
+"""D: name → factors ``(tasks, …)``, None for 1; what is not named is 0, and no inner step moves it.
+"""
 
 
-def inner_step(
-    phi: Parameters, gradient: Gradient, step_size: float, moving: Sequence[str]
-) -> Parameters:
-    """Return φ_i − α ∇L_i(f_φi) for every task (equation 1).
+def diagonal(network: Layer, method: Method) -> Diagonal:
+    """Return D as it is after meta-training: 1 for all that the method adapts."""
+    return dict.fromkeys(moving(network.parameters, method.adapted))
+
+
+def training_diagonal(network: Layer, method: Method, batch: Batch, number: int) -> Diagonal:
+    """Return D of an inner step of meta-training, counted from 0.
+
+    Raises:
+        ValueError: the method wants noise, and the batch's tasks have no addresses.
+    """
+    if method.gradient_dropout is None:
+        return diagonal(network, method)
+    if batch.addresses is None:
+        raise ValueError("gradient dropout needs the addresses of the tasks")
+    moved = moving(network.parameters, method.adapted)
+    shapes = {name: parameter.shape for name, parameter in moved.items()}
+    dtype = batch.support_images.dtype
+    return dict(noise(method.gradient_dropout, batch.addresses, number, shapes, dtype))
+
+
+def inner_step(phi: Parameters, gradient: Gradient, step_size: float, d: Diagonal) -> Parameters:
+    """Return φ_i − α D ∇L_i(f_φi) for every task (equation 1).
 
     Args:
         phi: each task's parameters.
         gradient: ∇L_i(f_φi) on the support set.
         step_size: α, on the mean cross-entropy.
-        moving: names of the parameters that are adapted.
+        d: D.
     """
-    return phi | gradient.add({name: phi[name] for name in moving}, -step_size)
+    ones = {name: phi[name] if factor is None else None for name, factor in d.items()}
+    moved = gradient.add(ones, -step_size)
+    for name, factor in d.items():
+        if factor is not None:
+            moved[name] = torch.addcmul(phi[name], factor, moved[name])
+    return phi | moved
 
 
-def pull_back(
-    v: Parameters, gradient: Gradient, step_size: float, moving: Sequence[str]
-) -> Parameters:
-    """Return the gradient before an inner step from the gradient v after it: v − α ∇²L_i v.
+def pull_back(v: Parameters, gradient: Gradient, d: Diagonal, step_size: float) -> Parameters:
+    """Return the gradient before an inner step from the gradient v after it: v − α ∇²L_i D v.
 
     The Hessian's columns are of the parameters that the step moves, its rows of all.
     """
-    return gradient.add_curvature(v, {name: v[name] for name in moving}, -step_size)
+    direction = {name: v[name] if f is None else f * v[name] for name, f in d.items()}
+    return gradient.add_curvature(v, direction, -step_size)
 
 
-def replicate(theta: Parameters, tasks: int) -> Parameters:
-    """Return φ_i = θ for each task, before its first step; kernels in the order of their use."""
-    return replicate_each({name: value[None] for name, value in theta.items()}, tasks)
-
-
-def replicate_each(thetas: Parameters, tasks: int) -> Parameters:
-    """Return φ_i for so many tasks of each of several θ, ``(seeds · tasks, …)``."""
-    return {name: _replicated(value, tasks) for name, value in thetas.items()}
-
-
-def _replicated(value: Tensor, tasks: int) -> Tensor:
-    if value.ndim == 5:  # kernels, whose input channels are to be next to each other in memory
-        return _replicated_as_it_lies(value.movedim(2, -1).contiguous(), tasks).movedim(-1, 2)
-    return _replicated_as_it_lies(value, tasks)
-
-
-def _replicated_as_it_lies(value: Tensor, tasks: int) -> Tensor:
-    return value[:, None].expand(-1, tasks, *value.shape[1:]).flatten(0, 1)  # one θ is not copied
+def adapt(
+    network: Layer,
+    method: Method,
+    phi: Parameters,
+    images: Tensor,
+    labels: Tensor,
+    step_size: float,
+) -> Parameters:
+    """Return each task's parameters after an inner step on its support set, after meta-training."""
+    gradient = loss(network, phi, images, labels).gradient()
+    return inner_step(phi, gradient, step_size, diagonal(network, method))

@@ -24,6 +24,7 @@ from maml.configuration.schema import (
     Defaults,
     Entry,
     Experiment,
+    GradientDropout,
     Initialisation,
     Method,
     Name,
@@ -241,6 +242,7 @@ PLACES: dict[str, type[Strict]] = {
     "networks.<name>": Network,
     "networks.<name>.hidden_initialisation or .head_initialisation": Initialisation,
     "methods.<name>": Method,
+    "methods.<name>.gradient_dropout": GradientDropout,
     "defaults, experiments.<name> or overrides": Experiment,
 }
 """Where the keys of each part stand."""

@@ -1,5 +1,6 @@
 """What keys and values of ``config.yaml`` were called before, so that an older file is told."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -7,20 +8,24 @@ from maml.files.errors import UserError
 
 
 class Renamed(NamedTuple):
-    """A value that has another name now.
+    """A value, or a key with its value, that has another name now.
 
     Attributes:
         path: of the key; ``*`` stands for any name.
         before: the value then.
-        now: the value that means the same.
+        now: what means the same: a value, or where the key is another, ``key: value``.
     """
 
     path: tuple[str, ...]
     before: Any
-    now: Any
+    now: str
 
 
-RENAMED = (Renamed(("datasets", "*", "source"), "drawn", "synthetic"),)
+RENAMED = (
+    Renamed(("datasets", "*", "source"), "drawn", "'synthetic'"),
+    Renamed(("methods", "*", "second_derivatives"), True, "`meta_gradient: full`"),
+    Renamed(("methods", "*", "second_derivatives"), False, "`meta_gradient: first-order`"),
+)
 
 
 def check_names(raw: Any) -> None:
@@ -30,13 +35,17 @@ def check_names(raw: Any) -> None:
         UserError: the message says of each such key what to write now.
     """
     found = [
-        f"{'.'.join(path)}: {renamed.before!r} is called {renamed.now!r} now"
+        f"{'.'.join(path)}: {_shown(renamed.before)} is called {renamed.now} now"
         for renamed in RENAMED
         for path, value in _at(raw, renamed.path)
         if value == renamed.before
     ]
     if found:
         raise UserError(f"config: {'; '.join(found)}")
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, bool) else repr(value)
 
 
 def _at(part: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from maml.networks.layers import Linear
+from maml.networks.linear import Linear
 
 SIDE = 3
 """Rows and columns of every kernel."""

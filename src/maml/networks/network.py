@@ -4,14 +4,21 @@ Every tensor has a leading dimension for the tasks of a meta-batch: each task ha
 φ_i, and all tasks are computed at once.
 """
 
+from functools import partial
+
+import torch
+from torch.nn import functional
+
 from maml.configuration.config import Job
 from maml.configuration.schema import Network
 from maml.networks.composition import Sequence
 from maml.networks.convolution import Convolution, StridedConvolution
+from maml.networks.function import FunctionLayer
 from maml.networks.layer import Layer
-from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Linear, Mean
-from maml.networks.normalisation import NormReluPool
-from maml.networks.parameters import Parameters, start
+from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Mean
+from maml.networks.linear import Linear
+from maml.networks.normalisation import NormReluPool, normalised
+from maml.networks.parameters import Parameter, Parameters, start
 
 
 def build(
@@ -60,7 +67,7 @@ def _fully_connected(
         layers += [
             Linear(f"linear{number}", features, units, network.hidden_initialisation),
             CancelledBias(f"linear{number}", units),
-            NormReluPool(f"norm{number}", units, network.batch_norm_epsilon),
+            _normalisation(network, f"norm{number}", units),
         ]
         features = units
     return layers, features
@@ -78,13 +85,7 @@ def _convolutional(
         layers += [
             convolution(f"conv{number}", channels, filters, network.hidden_initialisation),
             CancelledBias(f"conv{number}", filters),
-            NormReluPool(
-                f"norm{number}",
-                filters,
-                network.batch_norm_epsilon,
-                pool=pool,
-                cut=pool and cut_max_pool,
-            ),
+            _normalisation(network, f"norm{number}", filters, pool=pool, cut=cut_max_pool),
         ]
         channels = filters
         if pool:  # VALID max pooling drops an odd last row
@@ -94,6 +95,27 @@ def _convolutional(
     mean = network.features == "mean"
     layers += [Mean() if mean else Flat()]
     return layers, channels if mean else channels * height * width
+
+
+def _normalisation(
+    network: Network, name: str, channels: int, *, pool: bool = False, cut: bool = False
+) -> Layer:
+    """Return batch norm, activation and pooling; with derivatives by hand where there are any."""
+    cut = pool and cut
+    if network.batch_norm_scale == "fixed" and network.activation == "relu":
+        return NormReluPool(name, channels, network.batch_norm_epsilon, pool=pool, cut=cut)
+    function = partial(
+        normalised,
+        epsilon=network.batch_norm_epsilon,
+        activation=torch.relu if network.activation == "relu" else functional.softplus,
+        pool=pool,
+    )
+    offset = {"offset": Parameter((channels,), adapted=False)}
+    if network.batch_norm_scale == "fixed":
+        return FunctionLayer(function, name, offset, cut=cut)
+    adapted = network.batch_norm_scale == "adapted"
+    scale = {"scale": Parameter((channels,), start=1.0, adapted=adapted)}
+    return FunctionLayer(function, name, scale | offset, cut=cut)
 
 
 def largest_layer(network: Network, image_size: int) -> int:

@@ -1,5 +1,7 @@
 """Batch norm, ReLU and max pooling as one layer, with closed forms of both derivatives.
 
+With a scale or another activation the same is a layer of a function, :func:`normalised`.
+
 Pooling comes first: batch norm (which has no scale) and ReLU do not change the order of the values
 in a window, so the result is the same, and what follows has a quarter of the elements.
 
@@ -7,6 +9,7 @@ In the formulas x̂ = (x − mean) · r is the normalised input, r = 1/√(varia
 values that share statistics, y = relu(x̂ + β), and g the gradient ∂L/∂y where y > 0.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +20,30 @@ from torch.nn import functional
 from maml.networks.convolution import fold_tasks, unfold_tasks
 from maml.networks.layer import Record, Terms
 from maml.networks.parameters import Parameter, Parameters
+
+
+def normalised(
+    x: Tensor,
+    phi: Parameters,
+    *,
+    epsilon: float,
+    activation: Callable[[Tensor], Tensor],
+    pool: bool,
+) -> Tensor:
+    """Return max-pool(activation(γ batch-norm(x) + β)) of one task, for a layer of any function.
+
+    Args:
+        x: ``(images, …, channels)``, all of which share their statistics.
+        phi: ``offset``, β, and perhaps ``scale``, γ, which is else 1; ``(channels,)`` each.
+        epsilon: added to the variance.
+        activation: any function of each value.
+        pool: over windows of 2x2; an incomplete one at the far side is dropped.
+    """
+    shared = tuple(range(x.ndim - 1))
+    centred = x - x.mean(shared)
+    normed = centred * (centred.square().mean(shared) + epsilon).rsqrt()
+    y = activation(phi.get("scale", 1.0) * normed + phi["offset"])
+    return functional.max_pool2d(y.movedim(-1, 1), 2).movedim(1, -1) if pool else y
 
 
 class _Seen(NamedTuple):

@@ -47,6 +47,20 @@ def merged(parts: Iterable[Mapping[str, Parameter]]) -> dict[str, Parameter]:
     return whole
 
 
+def moving(parameters: Mapping[str, Parameter], part: str) -> dict[str, Parameter]:
+    """Return the parameters that an inner step moves.
+
+    Args:
+        parameters: of a network.
+        part: of those that the inner loop may adapt: ``all``, or those of the ``head`` alone.
+    """
+    return {
+        name: parameter
+        for name, parameter in parameters.items()
+        if parameter.adapted and (part == "all" or parameter.head)
+    }
+
+
 def start(parameters: Mapping[str, Parameter], seed: int) -> Parameters:
     """Return θ at the start of meta-training: float32, on the CPU, the same for every device."""
     generator = torch.Generator().manual_seed(seed)
@@ -70,3 +84,23 @@ def _fill(weight: Tensor, start: Initialisation, generator: torch.Generator) -> 
         torch.nn.init.trunc_normal_(
             weight, std=deviation, a=-2 * deviation, b=2 * deviation, generator=generator
         )
+
+
+def replicate(theta: Parameters, tasks: int) -> Parameters:
+    """Return φ_i = θ for each task, before its first step; kernels in the order of their use."""
+    return replicate_each({name: value[None] for name, value in theta.items()}, tasks)
+
+
+def replicate_each(thetas: Parameters, tasks: int) -> Parameters:
+    """Return φ_i for so many tasks of each of several θ, ``(seeds · tasks, …)``."""
+    return {name: _replicated(value, tasks) for name, value in thetas.items()}
+
+
+def _replicated(value: Tensor, tasks: int) -> Tensor:
+    if value.ndim == 5:  # kernels, whose input channels are to be next to each other in memory
+        return _replicated_as_it_lies(value.movedim(2, -1).contiguous(), tasks).movedim(-1, 2)
+    return _replicated_as_it_lies(value, tasks)
+
+
+def _replicated_as_it_lies(value: Tensor, tasks: int) -> Tensor:
+    return value[:, None].expand(-1, tasks, *value.shape[1:]).flatten(0, 1)  # one θ is not copied

@@ -168,9 +168,14 @@ def pairs(config: Config, cells: Sequence[Cell]) -> Iterator[Pair]:
 
 
 def method_kind(config: Config, name: str) -> str | None:
-    """Return what a method does with second derivatives: exact, cut or first-order MAML."""
+    """Return what a method does with second derivatives: exact, cut or first-order MAML.
+
+    None where it is no MAML: its inner steps do something else, or it has no query gradient.
+    """
     method = config.methods[name]
-    if not method.second_derivatives:
+    if method.inner_update != ("all", None) or method.meta_gradient == "displacement":
+        return None
+    if method.meta_gradient == "first-order":
         return "first-order"
     return "cut" if method.max_pool_second_derivative == "cut" else "exact"
 

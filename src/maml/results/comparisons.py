@@ -84,9 +84,7 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
     """Draw the methods side by side, and their difference from first-order MAML, task by task."""
     cells = {(cell.experiment, cell.method): cell for cell in collect(config, results)}
     names = style.experiment_names(config)
-    derivatives = {key: config.methods[key].second_derivatives for key in config.select.methods}
-    without = next((key for key, second in derivatives.items() if not second), None)
-    full = [key for key, second in derivatives.items() if second]
+    without, full = _with_and_without(config)
     bars = max(1, len(full)) * len(names)
     figure = style.page(
         config,
@@ -147,6 +145,21 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
                 _difference(right, *pair, place, _looks(config, method))
     right.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     return figure
+
+
+def _with_and_without(config: Config) -> tuple[str | None, list[str]]:
+    """Return a first-order method, and those that differ from it in their second derivatives."""
+    methods = {key: config.methods[key] for key in config.select.methods}
+    full = {key: method for key, method in methods.items() if method.meta_gradient == "full"}
+    first_order = {
+        key: [name for name in full if full[name].inner_update == method.inner_update]
+        for key, method in methods.items()
+        if method.meta_gradient == "first-order"
+    }
+    if not first_order:
+        return None, list(full)
+    without = next((key for key, others in first_order.items() if others), next(iter(first_order)))
+    return without, first_order[without]
 
 
 def _difference(panel: Axes, first: Cell, second: Cell, place: float, looks: dict) -> None:

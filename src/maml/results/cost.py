@@ -42,8 +42,10 @@ def cost_numbers(config: Config, cells: Sequence[Cell]) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows)
-    first_order = table["method"].map(lambda name: not config.methods[name].second_derivatives)
-    # one reference for each experiment and device: the first method without second derivatives
+    first_order = table["method"].map(
+        lambda name: config.methods[name].meta_gradient == "first-order"
+    )
+    # one reference for each experiment and device: the first method that is first-order
     reference = table[first_order & ~table["device"].str.contains(" | ", regex=False)]
     reference = reference.drop_duplicates(["experiment", "device"])
     beside = table[["experiment", "device"]].merge(

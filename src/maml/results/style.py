@@ -24,7 +24,7 @@ from maml.results.runs import Result
 from maml.results.shortenings import shortenings
 
 GREY = "0.35"
-MARKERS = "osD^vPX"
+MARKERS = "osD^vPX<>p"
 HEADER = 0.7  # inches above the panels: title and run
 LINE = 0.15  # inches of a line of notes
 LETTERS = 16  # letters of a note on an inch

@@ -19,14 +19,50 @@ from maml.data.store import PreparedData
 from maml.files.errors import UserError
 from maml.tasks.philox import NumpyPhilox, TorchPhilox
 
-_CHOICE, _ROTATION = 0, 1  # which of a task's streams
+_CHOICE, _ROTATION, _INNER_STEPS = 0, 1, 2  # which of a task's streams; the last has many
 
 _TOP_BIT = -(2**63)  # flipped, it gives signed words the order of unsigned ones
 
 
+Philox = NumpyPhilox | TorchPhilox
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the random words of a batch of tasks stand, whatever is asked of them later.
+
+    Attributes:
+        numbers: int64 ``(tasks,)`` of each seed, which are the same for all.
+        passes: int64 ``(tasks,)``, which pass over the tasks it is.
+        philox: keyed by the seeds.
+    """
+
+    numbers: Tensor
+    passes: Tensor
+    philox: Philox
+
+    def words(self, inner_step: int, count: int) -> Tensor:
+        """Return the first words of an inner step's stream, int64 ``(seeds · tasks, count)``.
+
+        Args:
+            inner_step: from 0.
+            count: words for each task.
+        """
+        stream = _stream(_INNER_STEPS + inner_step, self.numbers, self.passes)
+        [words] = self.philox.words([stream], [count])
+        return words.flatten(0, 1)
+
+    def split(self, tasks: int) -> Iterator["Addresses"]:
+        """Yield the addresses of at most ``tasks`` tasks of each seed at a time."""
+        for numbers, passes in zip(
+            self.numbers.split(tasks), self.passes.split(tasks), strict=True
+        ):
+            yield Addresses(numbers, passes, self.philox)
+
+
 @dataclass(frozen=True)
 class Tasks:
-    """The addresses of a batch of tasks, on a device.
+    """Which classes and images are those of a batch of tasks, on a device.
 
     Attributes:
         classes: int64 ``(tasks, ways)``, indices of the data set's classes; the label is the
@@ -34,11 +70,13 @@ class Tasks:
         images: int64 ``(tasks, ways, shots + queries)``, indices within each class, support first.
         rotations: int64 ``(tasks, ways)``, counter-clockwise quarter turns; None where no image is
             turned.
+        addresses: of the tasks.
     """
 
     classes: Tensor
     images: Tensor
     rotations: Tensor | None
+    addresses: Addresses
 
 
 @dataclass(frozen=True)
@@ -50,18 +88,27 @@ class Batch:
         support_labels: int64 ``(tasks, ways · shots)``.
         query_images: float ``(tasks, ways · queries, channels, height, width)`` in [0, 1].
         query_labels: int64 ``(tasks, ways · queries)``.
+        addresses: of the tasks; None where they have none, and so no random words of their own.
     """
 
     support_images: Tensor
     support_labels: Tensor
     query_images: Tensor
     query_labels: Tensor
+    addresses: Addresses | None = None
+
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Images and labels of the support sets, then of the query sets."""
+        return self.support_images, self.support_labels, self.query_images, self.query_labels
 
     def split(self, tasks: int, seeds: int = 1) -> Iterator["Batch"]:
         """Yield the batch in parts of at most ``tasks`` tasks of each of so many seeds."""
-        of_seeds = (value.unflatten(0, (seeds, -1)) for value in vars(self).values())
-        for part in zip(*(value.split(tasks, dim=1) for value in of_seeds), strict=True):
-            yield Batch(*(value.flatten(0, 1) for value in part))
+        of_seeds = (value.unflatten(0, (seeds, -1)).split(tasks, dim=1) for value in self.tensors)
+        parts = list(zip(*of_seeds, strict=True))
+        addresses = self.addresses.split(tasks) if self.addresses else [None] * len(parts)
+        for part, where in zip(parts, addresses, strict=True):
+            yield Batch(*(value.flatten(0, 1) for value in part), where)
 
 
 class TaskSpace:
@@ -120,7 +167,8 @@ class TaskSpace:
                 in each, classes and images are not.
         """
         classes, ways, images = len(self._classes), self._ways, self._images_per_class
-        streams = [_stream(_CHOICE, numbers, 0)]
+        passes = torch.zeros_like(numbers) + passes
+        streams = [_stream(_CHOICE, numbers, torch.zeros_like(numbers))]
         counts = [classes + ways * images]
         if self._rotations:
             streams.append(_stream(_ROTATION, numbers, passes))
@@ -131,6 +179,7 @@ class TaskSpace:
             self._classes[_least(choice[:, :classes], ways)],
             _least(within, self._drawn),
             turns[0] >> 62 & 3 if turns else None,
+            Addresses(numbers, passes, self._philox),
         )
 
 
@@ -138,10 +187,9 @@ def _key(address: str) -> np.ndarray:
     return np.frombuffer(hashlib.sha256(address.encode()).digest()[:16], dtype="<u8")
 
 
-def _stream(kind: int, numbers: Tensor, passes: Tensor | int) -> Tensor:
+def _stream(kind: int, numbers: Tensor, passes: Tensor) -> Tensor:
     """Return the counter of each task's stream of one kind, int64 ``(tasks, 3)``."""
-    passes, kinds = torch.zeros_like(numbers) + passes, torch.full_like(numbers, kind)
-    return torch.stack([numbers, passes, kinds], dim=1)
+    return torch.stack([numbers, passes, torch.full_like(numbers, kind)], dim=1)
 
 
 def _least(words: Tensor, count: int) -> Tensor:
@@ -185,6 +233,7 @@ def gather(images: Tensor, tasks: Tasks, *, shots: int, dtype: torch.dtype) -> B
         support_labels=labels[:, :, :shots].flatten(1, 2),
         query_images=chosen[:, :, shots:].flatten(1, 2),
         query_labels=labels[:, :, shots:].flatten(1, 2),
+        addresses=tasks.addresses,
     )
 
 

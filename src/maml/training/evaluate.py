@@ -154,6 +154,7 @@ def evaluate_weights(
     theta = {name: value.to(session.device, session.dtype) for name, value in trained.theta.items()}
     return measure_all(
         build_for(session.job),
+        session.job.gradient,
         theta,
         session.images,
         session.space("test", max(settings.test_queries)),

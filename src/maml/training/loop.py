@@ -77,6 +77,7 @@ def validate(session: Session, state: State) -> dict[str, float]:
         measured = list(
             measure_all(
                 build_for(session.job),
+                session.job.gradient,
                 state.theta,
                 session.images,
                 session.space("val", settings.train_queries),

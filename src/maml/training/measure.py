@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from maml.algorithm.loss import loss
-from maml.algorithm.maml import adapted, inner_step, replicate
+from maml.algorithm.maml import adapt
 from maml.compute.chunk import Chunk
+from maml.configuration.schema import Method
 from maml.networks.layer import Layer
-from maml.networks.parameters import Parameters
+from maml.networks.parameters import Parameters, replicate
 from maml.tasks.episodes import Batch, TaskSpace, gather
 
 
@@ -40,6 +41,7 @@ def first_queries(batch: Batch, ways: int, count: int) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def measure(
     network: Layer,
+    method: Method,
     theta: Parameters,
     batch: Batch,
     *,
@@ -55,12 +57,11 @@ def measure(
     """
     phi = replicate(theta, len(batch.support_labels))
     queries = [first_queries(batch, ways, count) for count in query_counts]
-    moving = adapted(network)
     accuracies, losses = [], []
     for step in range(steps + 1):
         if step > 0:
-            support = loss(network, phi, batch.support_images, batch.support_labels)
-            phi = inner_step(phi, support.gradient(), step_size, moving)
+            support = batch.support_images, batch.support_labels
+            phi = adapt(network, method, phi, *support, step_size)
         measured = [loss(network, phi, *query) for query in queries]
         accuracies.append(torch.stack([each.accuracies() for each in measured]))
         losses.append(torch.stack([each.values() for each in measured]))
@@ -71,6 +72,7 @@ def measure(
 
 def measure_all(
     network: Layer,
+    method: Method,
     theta: Parameters,
     images: Tensor,
     space: TaskSpace,
@@ -95,6 +97,7 @@ def measure_all(
         numbers = torch.arange(done, min(done + size, tasks), device=images.device)
         return measure(
             network,
+            method,
             theta,
             gather(images, space.tasks(numbers), shots=shots, dtype=dtype),
             ways=ways,

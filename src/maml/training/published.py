@@ -66,10 +66,11 @@ def place(archive: Path, job: Job, iteration: int, out: Path) -> None:
         ) from error
     expected = parameter_shapes(job.network, job.dataset.image_shape, job.settings.ways)
     for name, shape in expected.items():
-        if tuple(theta[name].shape) != shape:
+        found = tuple(theta[name].shape) if name in theta else "missing"
+        if found != shape:
             raise UserError(
-                f"{archive}: {name} is {tuple(theta[name].shape)}, and the network of "
-                f"{job.experiment} has {shape}; name the experiment that they are of"
+                f"{archive}: {name} is {found}, and the network of {job.experiment} has {shape}; "
+                "name the experiment that they are of"
             )
     if not all(bool(value.isfinite().all()) for value in theta.values()):
         raise UserError(

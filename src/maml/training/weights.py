@@ -11,14 +11,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from maml.algorithm.loss import loss
-from maml.algorithm.maml import adapted, inner_step, replicate
+from maml.algorithm.maml import adapt
 from maml.configuration.config import Job
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
 from maml.networks.layer import Layer
 from maml.networks.network import build_for
-from maml.networks.parameters import Parameters
+from maml.networks.parameters import Parameters, replicate
 from maml.training.given import checked_images, checked_labels
 
 
@@ -59,9 +58,14 @@ class Trained:
         labels = checked_labels(labels, len(images), self.job.settings.ways)
         network, phi = build_for(self.job), replicate(self.theta, 1)
         for _ in range(steps):
-            support = loss(network, phi, images[None], labels[None])
-            step_size = self.job.settings.inner_step_size
-            phi = inner_step(phi, support.gradient(), step_size, adapted(network))
+            phi = adapt(
+                network,
+                self.job.gradient,
+                phi,
+                images[None],
+                labels[None],
+                self.job.settings.inner_step_size,
+            )
         return partial(_classify, self.job, network, phi)
 
 

@@ -1,29 +1,32 @@
 """``maml check``: whether the meta-gradient is exact on this machine, and how nearly.
 
 The batched computation is compared in float64 with a plain loop over tasks
-(:mod:`maml.algorithm.plain`), with which it shares nothing, on random images and with the
+(:mod:`maml.algorithm.plain`), which computes it otherwise, on random images and with the
 configuration's networks, methods, ways, shots and inner steps.
 """
 
 import math
 
+import numpy as np
 import torch
 
 from maml.algorithm import plain
-from maml.algorithm.maml import meta_gradient, meta_loss_scale
+from maml.algorithm.maml import meta_gradient
 from maml.compute import arithmetic
 from maml.configuration.config import Config
 from maml.configuration.schema import Experiment, Network
 from maml.files.errors import UserError
 from maml.networks.network import build, initialise
 from maml.networks.parameters import Parameters
-from maml.tasks.episodes import Batch
+from maml.tasks.episodes import Addresses, Batch
+from maml.tasks.philox import NumpyPhilox
 
 BOUND = 1e-9
 """Relative norm of the difference: far above float64's rounding, far below any mistake."""
 
 STEP_SIZE = 0.01  # small: large inner steps amplify rounding on random images, in any arithmetic
 TASKS = 2
+CPU = torch.device("cpu")
 
 
 def check(config: Config) -> None:
@@ -35,9 +38,10 @@ def check(config: Config) -> None:
     arithmetic.set_up(torch.device("cpu"), config.runtime.threads)
     print(f"relative deviation of the meta-gradient from a plain loop's, float64; bound {BOUND:g}")
     wrong = []
+    widths = [max(map(len, names)) + 2 for names in zip(*config.pairs(), strict=True)]
     for name, method in config.pairs():
         found = deviation(config, name, method)
-        print(f"{name:28}{method:20}{found:.1e}", flush=True)
+        print(f"{name:{widths[0]}}{method:{widths[1]}}{found:.1e}", flush=True)
         if not found < BOUND:
             wrong.append(f"{name} {method}")
     if wrong:
@@ -60,15 +64,7 @@ def deviation(config: Config, name: str, method: str) -> float:
         cut_max_pool=how.max_pool_second_derivative == "cut",
     )
     ours = meta_gradient(layers, how, experiment, theta, batch, chunk=1).gradient
-    loop = plain.meta_gradient(
-        network,
-        experiment,
-        theta,
-        batch,
-        second=how.second_derivatives,
-        cut=how.max_pool_second_derivative == "cut",
-        scale=meta_loss_scale(experiment),
-    )
+    loop = plain.meta_gradient(network, how, experiment, theta, batch)
     return relative(ours, loop)
 
 
@@ -101,4 +97,8 @@ def random_batch(
         images = torch.rand(*labels.shape, *shape, generator=generator, dtype=dtype)
         return images, labels
 
-    return Batch(*part(experiment.shots), *part(experiment.train_queries))
+    numbers = torch.arange(tasks)
+    addresses = Addresses(
+        numbers, torch.zeros_like(numbers), NumpyPhilox(np.zeros((1, 2), np.uint64), CPU)
+    )
+    return Batch(*part(experiment.shots), *part(experiment.train_queries), addresses)

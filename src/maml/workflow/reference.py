@@ -78,6 +78,15 @@ def _configuration(config: Config) -> str:
             },
         ),
         _section("`methods.<name>`", schema.Method, config.methods),
+        _section(
+            "`methods.<name>.gradient_dropout`",
+            schema.GradientDropout,
+            {
+                name: method.gradient_dropout
+                for name, method in config.methods.items()
+                if method.gradient_dropout
+            },
+        ),
         "## `defaults`, `experiments.<name>`, `overrides`\n",
         f"{Experiment.__doc__} The three have the same keys; an experiment needs each in one of "
         "them.\n",

@@ -71,8 +71,9 @@ def speed(job: Job, say: Callable[[str], None] = lambda what: None) -> Speed:
     """
     also = {**_derivatives(job), "seeds_at_once": len(job.seeds)}
     iteration = _remembered(job, "iteration", also, _measure_iteration, say)
-    # Tasks are adapted without second derivatives: the same for all methods.
-    tasks = _remembered(job, "task", {}, _measure_tasks, say)
+    # Tasks are adapted without second derivatives: the same for all methods that adapt as much.
+    less = {} if job.gradient.adapted == "all" else {"adapted": job.gradient.adapted}
+    tasks = _remembered(job, "task", less, _measure_tasks, say)
     return Speed(iteration, *tasks)
 
 
@@ -160,6 +161,7 @@ def _measure_tasks(session: Session) -> tuple[float, float]:
         def work() -> None:
             for _ in measure_all(
                 build_for(session.job),
+                session.job.gradient,
                 theta,
                 session.images,
                 session.space("test", max(query_counts)),
