@@ -3,7 +3,6 @@
 Each command imports what it runs only when it runs, so that ``maml --help`` is immediate.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
@@ -45,10 +44,10 @@ def download(
 ) -> None:
     """Fetch a data set's files and verify them."""
     from maml.data.download import download
+    from maml.data.mirrors import named
 
     settings = configuration.read(config)
-    mirror = os.environ.get("MAML_MIRROR") or settings.mirror
-    download(_dataset(settings, dataset), out, mirror)
+    download(_dataset(settings, dataset), out, named(settings.mirror))
 
 
 @app.command()

@@ -6,6 +6,8 @@ import io
 import pytest
 from table_runs import cells, made_up, notes, select
 
+from maml.data.store import UNVERIFIED
+
 ONE_SHOT = "omniglot-5way-1shot"
 HARD = "omniglot-20way-1shot"
 MINI = "miniimagenet-5way-1shot"
@@ -163,6 +165,16 @@ def test_drawn_images_are_called_so(tables):
         note.startswith("Drawn images: ") and note.endswith(f": {ONE_SHOT}.")
         for note in notes(page)
     )
+
+
+def test_unverified_images_are_called_so(tables):
+    config = made_up(select([ONE_SHOT, MINI], ["maml"], [0, 1]))
+    changed = {(MINI, "maml", 1): {"source": f"{UNVERIFIED}: train.tar"}}
+    page = tables(config, changed)("table1.md")
+    assert ("MAML", "ours, unverified images") in cells(page, "mini-ImageNet")
+    assert ("MAML", "ours") in cells(page, "Omniglot")
+    (note,) = (note for note in notes(page) if note.startswith("Unverified images: "))
+    assert note.endswith(f"no published checksum: {MINI}.")
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,11 @@ class Nothing(UserError):
         )
 
 
+def named(mirror: str | None) -> str | None:
+    """Return the mirror to use: that of the environment, else that of the configuration."""
+    return os.environ.get("MAML_MIRROR") or mirror
+
+
 def is_url(mirror: str) -> bool:
     """Return whether a mirror is a base URL and not a folder."""
     return mirror.startswith(("http://", "https://"))

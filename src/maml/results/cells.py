@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maml.configuration.config import Config
+from maml.data.store import UNVERIFIED
 from maml.results.paper import DECIMALS
 from maml.results.runs import Result
 from maml.results.statistics import Estimate, accuracies, estimate
@@ -38,6 +39,12 @@ class Cell:
     def synthetic(self) -> bool:
         """Whether the images are the project's own, made for tests."""
         return self.results[0].job.dataset.source == "synthetic"
+
+    @property
+    def unverified(self) -> bool:
+        """Whether nothing that a publisher says proves that the images are the right ones."""
+        sources = (result.origin.get("source", "") for result in self.results)
+        return any(source.startswith(UNVERIFIED) for source in sources)
 
     @property
     def diverged(self) -> tuple[int, ...]:

@@ -20,6 +20,8 @@ def remarks(cells: Iterable[Cell]) -> list[str]:
         found.append("shortened")
     if any(cell.synthetic for cell in cells):
         found.append("synthetic images")
+    if any(cell.unverified for cell in cells):
+        found.append("unverified images")
     if any(len(cell.results) - len(cell.diverged) == 1 for cell in cells):
         found.append("one seed")
     for aspect in ASPECTS:
@@ -47,6 +49,7 @@ def notes(cells: Sequence[Cell]) -> list[str]:
     return [
         *shortenings((cell.experiment, cell.shortenings) for cell in cells),
         *_drawn(cells),
+        *_unverified(cells),
         *_diverged(cells),
         *_one_seed(cells),
         *_computed(cells),
@@ -59,6 +62,15 @@ def _drawn(cells: Iterable[Cell]) -> Iterator[str]:
         yield (
             "Drawn images: this project's own, made for tests; the numbers say nothing about the "
             f"paper's: {', '.join(experiments)}."
+        )
+
+
+def _unverified(cells: Iterable[Cell]) -> Iterator[str]:
+    experiments = dict.fromkeys(cell.experiment for cell in cells if cell.unverified)
+    if experiments:
+        yield (
+            "Unverified images: from a mirror, of the right classes and numbers, compared with no "
+            f"published checksum: {', '.join(experiments)}."
         )
 
 

@@ -19,6 +19,8 @@ from maml.configuration import config as configuration
 from maml.configuration.consistency import check_run_name
 from maml.configuration.overlays import load, merge, with_values
 from maml.configuration.unambiguous import dump
+from maml.data.download import other_mirror
+from maml.data.mirrors import named
 from maml.files import paths
 from maml.files.atomic import atomic_file
 from maml.workflow import records, versioning
@@ -66,6 +68,7 @@ class RunControl:
         check_run_name(base, self._raw)
         if workflow.is_main_process:
             records.bring_back(self.config)  # before Snakemake asks its records what has to run
+            _say_which_mirrors_are_not_asked(self.config)
 
     def offer(self, resource: str, count: int) -> None:
         """Bound what local jobs take of a resource at the same time; `--resources` precedes."""
@@ -169,6 +172,12 @@ class RunControl:
             sys.exit(INTERRUPTED)  # without Snakemake's traceback
         words = " ".join([_shortest_name(), "status", *where, "--watch"])
         print(f"All jobs, as they go: {words}\n", file=sys.stderr)
+
+
+def _say_which_mirrors_are_not_asked(config: configuration.Config) -> None:
+    for slug in config.slugs():
+        if sentence := other_mirror(paths.RAW / slug, named(config.mirror)):
+            print(f"snakemake: {sentence}", file=sys.stderr)
 
 
 def _is_training(job: Any) -> bool:

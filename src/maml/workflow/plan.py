@@ -17,6 +17,7 @@ from maml.compute import arithmetic, devices
 from maml.configuration import config as configuration
 from maml.configuration.config import Config, Job
 from maml.configuration.schema import Dataset
+from maml.data.mirrors import named
 from maml.data.official import FILES
 from maml.files import paths
 from maml.files.errors import UserError
@@ -218,7 +219,7 @@ def _data(config: Config, slug: str, name: str) -> str:
         return f"{name} is prepared"
     if (paths.RAW / slug).exists():
         return f"{name} is fetched, to be prepared"
-    mirror = os.environ.get("MAML_MIRROR") or config.mirror
+    mirror = named(config.mirror)
     match dataset.source:
         case "bundled":
             return f"{name} ships with the project, to be prepared"
