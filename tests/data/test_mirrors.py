@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from maml.data import fetch, mirrors
+from maml.data import fetch, loose, mirrors
 from maml.data.archives import read_images
 from maml.data.mirrors import Nothing, choose, copy, read_sums, remotes
 from maml.data.official import FILES
@@ -105,7 +105,7 @@ SPLIT = {"train": ["n00000001"], "val": ["n00000002"], "test": []}
 @pytest.fixture
 def two_classes(monkeypatch):
     """A split of two classes."""
-    monkeypatch.setattr(mirrors, "official_split", lambda: SPLIT)
+    monkeypatch.setattr(loose, "official_split", lambda: SPLIT)
 
 
 @pytest.fixture(scope="module")

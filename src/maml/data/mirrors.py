@@ -5,20 +5,18 @@ says what is there; each file is compared with it.
 """
 
 import errno
-import io
 import os
 import re
 import shutil
-import tarfile
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from maml.data.archives import IMAGES, SUFFIXES
+from maml.data import loose
+from maml.data.archives import SUFFIXES
 from maml.data.fetch import Absent, Remote, check_room, fault, read_text, shown
-from maml.data.miniimagenet import IMAGE_NAMES, class_of, official_split
+from maml.data.miniimagenet import IMAGE_NAMES
 from maml.data.official import FILES
 from maml.files.errors import UserError
 from maml.files.systemfiles import is_system_file
@@ -176,9 +174,10 @@ def _copy(format: str, mirror: Path, folder: Path) -> str:
         names = choose(format, _names(format, mirror), str(mirror))
         archives = bool(names) and PurePosixPath(names[0]).name not in published
         if format == "miniimagenet" and (archives or not names):
-            images = _images(mirror)
+            own = mirror / format
+            images = loose.find_images(own if own.is_dir() else mirror)
             # beside whole classes of images, an archive may be of anything
-            if not names or len(images) == _classes():
+            if not names or len(images) == len(loose.split_classes()):
                 return _pack(images, mirror, folder)
     if not names:
         raise Nothing(format, str(mirror))
@@ -219,48 +218,18 @@ def _names(format: str, mirror: Path) -> list[str]:
     ]
 
 
-def _classes() -> int:
-    return sum(map(len, official_split().values()))
-
-
-def _images(mirror: Path) -> dict[str, list[Path]]:
-    """Return the images of each of the split's classes, in or below a mirror's folder of them."""
-    root = mirror / "miniimagenet" if (mirror / "miniimagenet").is_dir() else mirror
-    wanted = {name for of_split in official_split().values() for name in of_split}
-    images: dict[str, list[Path]] = defaultdict(list)
-    visited = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        if os.path.realpath(folder) in visited:  # a link that leads back
-            folders.clear()
-            continue
-        visited.add(os.path.realpath(folder))
-        folders[:] = sorted(name for name in folders if not is_system_file(name))
-        for path in (Path(folder, name) for name in sorted(files)):
-            if path.suffix.lower() in IMAGES and not is_system_file(path.name):
-                images[class_of(path)].append(path)
-    return {name: images[name] for name in sorted(wanted & images.keys())}
-
-
 def _pack(images: dict[str, list[Path]], mirror: Path, folder: Path) -> str:
-    """Pack images into one archive a class."""
+    """Pack images into one archive a class, if there are some of each."""
     if not images:
         raise Nothing("miniimagenet", str(mirror))
-    if len(images) < _classes():
-        names = (name for of_split in official_split().values() for name in sorted(of_split))
-        missing = [name for name in names if name not in images]
+    missing = [name for name in loose.split_classes() if name not in images]
+    if missing:
         raise UserError(
             f"the mirror {mirror} is not complete: it has no image of {len(missing)} classes, "
             f"among them {', '.join(missing[:3])}; put them there too, or name another in "
             f"MAML_MIRROR; {IMAGE_NAMES}"
         )
-    check_room(
-        folder, sum(path.stat().st_size + 1024 for paths in images.values() for path in paths)
-    )
-    for of_class, paths in images.items():
-        with tarfile.open(folder / f"{of_class}.tar", "w") as archive:
-            for path in paths:
-                content = path.read_bytes()
-                member = tarfile.TarInfo(f"{of_class}/{path.name}")
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
-    return f"{sum(map(len, images.values())):,} images"
+    paths = [path for of_class in images.values() for path in of_class]
+    check_room(folder, sum(path.stat().st_size + 1024 for path in paths))
+    loose.pack(images, folder)
+    return f"{len(paths):,} images"
