@@ -78,7 +78,8 @@ class Training:
         file.write_text(json.dumps(overlay), encoding="utf-8")  # JSON is YAML
         self._files = [part for path in (*setting.files, file) for part in ("-c", str(path))]
         self.outs = [
-            folder / paths.run_folder(overlay["run"], experiment, METHOD, seed) for seed in seeds
+            folder / paths.training_folder(paths.runs(overlay["run"]), experiment, METHOD, seed)
+            for seed in seeds
         ]
 
     @property
