@@ -54,8 +54,7 @@ MISTAKES = [
     (
         "defaults/meta_step_size",
         "1e-3",
-        "defaults.meta_step_size: must be a valid number, not '1e-3' (in YAML write 1.0e-3, not "
-        "1e-3)",
+        "defaults.meta_step_size: must be a valid number, not '1e-3'",
     ),
     (
         "defaults/meta_step_size",

@@ -58,21 +58,8 @@ def _explained(mistake: Mapping[str, Any], places: Places) -> str:
                 f"must be a name of letters, digits, '.', '_' and '-' that starts with a letter or "
                 f"digit, not {shown}"
             )
-        case "string_type" if value is not None:
-            hint = " (put it in quotes)"
-        case "float_type" if _is_number(value):
-            hint = " (in YAML write 1.0e-3, not 1e-3)"
-        case _:
-            hint = ""
+    hint = " (put it in quotes)" if mistake["type"] == "string_type" and value is not None else ""
     return f"{mistake['msg'].replace('Input should', 'must')}, not {shown}{hint}"
-
-
-def _is_number(text: Any) -> bool:
-    try:
-        float(text)
-    except (TypeError, ValueError):
-        return False
-    return isinstance(text, str)
 
 
 def _suggestion(key: str, places: Places) -> str:
