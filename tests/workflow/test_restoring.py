@@ -85,7 +85,7 @@ def test_a_restored_clone_has_nothing_to_do(recorded, restored_once):
 
 
 def test_an_edit_lists_the_affected_jobs_and_no_others(recorded, restored):
-    restored.edit("algorithm/meta.py", "# a comment\n")
+    restored.edit("algorithm/maml.py", "# a comment\n")
     assert restored.to_do() == []
     restored.edit("results/figures.py", "NEW = True\n")
     assert restored.to_do() == ["Rendering the figures"]
@@ -95,7 +95,7 @@ def test_an_edit_lists_the_affected_jobs_and_no_others(recorded, restored):
     restored.configure(select={"seeds": [0, 1]})
     assert restored.to_do() == sorted([f"Training {JOB} 1", f"Evaluating {JOB} 1", *SUMMARY])
     restored("git", "checkout", "--quiet", ".")
-    restored.edit("algorithm/meta.py", "NEW = True\n")
+    restored.edit("algorithm/maml.py", "NEW = True\n")
     said = restored("maml", "restore")
     assert "changed since" in said
     assert f"  Training {JOB} 0\n" in said
@@ -129,10 +129,10 @@ def test_files_of_another_version_are_not_taken_for_this_one(recorded, restored)
 
 def test_a_stray_file_is_nobodys_or_is_said(restored):
     raw = restored.folder / "data" / "raw" / "omniglot-synthetic"
-    (raw / "@eaDir").mkdir()
-    for name in (".DS_Store", "Thumbs.db", ".nfs0001", "@eaDir/images.zip@SynoEAStream"):
-        (raw / name).touch()
-        (restored.folder / WEIGHTS).with_name(Path(name).name).touch()
+    for folder in (raw, (restored.folder / WEIGHTS).parent):
+        (folder / "@eaDir").mkdir()
+        for name in (".DS_Store", "Thumbs.db", ".nfs0001", "@eaDir/images.zip@SynoEAStream"):
+            (folder / name).touch()
     assert restored.to_do() == []
     assert "up to date" in restored("dvc", "status", "paper", "data/omniglot-synthetic.dvc")
     (raw / "notes.txt").touch()
