@@ -11,7 +11,10 @@ OUTPUTS
     README.md                   beside the weights: what they are, how good, under which licence
 """
 
-PAPER = os.path.relpath(f"{workflow.basedir}/src/maml/results/paper_table1.csv")
+
+def paper_table(wildcards):
+    """Return the paper's Table 1; a function's paths may have braces in them, as a folder's name."""
+    return os.path.relpath(f"{workflow.basedir}/src/maml/results/paper_table1.csv")
 
 
 rule tables:
@@ -19,7 +22,7 @@ rule tables:
     input:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
-        paper=PAPER,
+        paper=paper_table,
     output:
         report(
             "results/{run}/tables/table1.html",
@@ -68,7 +71,7 @@ rule verdict:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
         cost="results/{run}/cost/iteration.csv",
-        paper=PAPER,
+        paper=paper_table,
     output:
         report(
             "results/{run}/verdict/verdict.html",
@@ -106,7 +109,7 @@ rule figures:
     input:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/curve.csv"),
-        paper=PAPER,
+        paper=paper_table,
     output:
         report(
             "results/{run}/figures/learning-curves.svg",
