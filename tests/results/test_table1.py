@@ -162,7 +162,7 @@ def test_drawn_images_are_called_so(tables):
     assert ("MAML", "ours, synthetic images") in cells(page, "Omniglot")
     assert ("MAML", "ours") in cells(page, "mini-ImageNet")
     assert any(
-        note.startswith("Drawn images: ") and note.endswith(f": {ONE_SHOT}.")
+        note.startswith("Synthetic images: ") and note.endswith(f": {ONE_SHOT}.")
         for note in notes(page)
     )
 

@@ -22,6 +22,7 @@ from maml.compute.memory import machine_memory
 from maml.files import paths
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
+from maml.files.provenance import file_digest
 from maml.workflow import records
 from maml.workflow.control import SAY_IF_KILLED, RunControl
 
@@ -35,6 +36,7 @@ atexit.register(control.end)
 
 settings = control.config
 RUN = settings.run
+PAPER = file_digest(Path(workflow.basedir, "src/maml/results/paper_table1.csv"))
 SLUGS = settings.slugs()
 
 # `maml` is the one of the environment that Snakemake runs in, activated or not, and $CONFIG is what

@@ -12,17 +12,11 @@ OUTPUTS
 """
 
 
-def paper_table(wildcards):
-    """Return the paper's Table 1; a function's paths may have braces in them, as a folder's name."""
-    return os.path.relpath(f"{workflow.basedir}/src/maml/results/paper_table1.csv")
-
-
 rule tables:
     """Render Table 1 beside the paper's from the evaluations."""
     input:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
-        paper=paper_table,
     output:
         report(
             "results/{run}/tables/table1.html",
@@ -58,6 +52,7 @@ rule tables:
     params:
         settings=summary_settings(),
         code=code_of("tables"),
+        paper=PAPER,
     message:
         "Rendering the tables"
     shell:
@@ -71,7 +66,6 @@ rule verdict:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
         cost="results/{run}/cost/iteration.csv",
-        paper=paper_table,
     output:
         report(
             "results/{run}/verdict/verdict.html",
@@ -97,6 +91,7 @@ rule verdict:
     params:
         settings=summary_settings(),
         code=code_of("verdict"),
+        paper=PAPER,
     message:
         "Judging the paper's claims"
     shell:
@@ -109,7 +104,6 @@ rule figures:
     input:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/curve.csv"),
-        paper=paper_table,
     output:
         report(
             "results/{run}/figures/learning-curves.svg",
@@ -147,6 +141,7 @@ rule figures:
     params:
         settings=summary_settings(),
         code=code_of("figures"),
+        paper=PAPER,
     message:
         "Rendering the figures"
     shell:

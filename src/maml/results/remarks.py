@@ -48,7 +48,7 @@ def notes(cells: Sequence[Cell]) -> list[str]:
     """Return sentences that explain the remarks, and on what the numbers were computed."""
     return [
         *shortenings((cell.experiment, cell.shortenings) for cell in cells),
-        *_drawn(cells),
+        *_synthetic(cells),
         *_unverified(cells),
         *_diverged(cells),
         *_one_seed(cells),
@@ -56,11 +56,11 @@ def notes(cells: Sequence[Cell]) -> list[str]:
     ]
 
 
-def _drawn(cells: Iterable[Cell]) -> Iterator[str]:
+def _synthetic(cells: Iterable[Cell]) -> Iterator[str]:
     experiments = dict.fromkeys(cell.experiment for cell in cells if cell.synthetic)
     if experiments:
         yield (
-            "Drawn images: this project's own, made for tests; the numbers say nothing about the "
+            "Synthetic images: this project's own, made for tests; the numbers say nothing about the "
             f"paper's: {', '.join(experiments)}."
         )
 
