@@ -256,7 +256,9 @@ def status(
 
 @app.command()
 def trace(
-    table: Annotated[Path, typer.Argument(help="A file in results/<run>/tables.")],
+    table: Annotated[
+        Path, typer.Argument(help="A file in results/<run>/tables or results/kept/<run>/tables.")
+    ],
     config: Annotated[
         list[Path] | None,
         typer.Option(
@@ -268,6 +270,26 @@ def trace(
     from maml.workflow.trace import trace
 
     trace(table, config)
+
+
+@app.command()
+def keep(
+    run: Annotated[str, typer.Argument(help="The name of a run; it goes to results/kept.")],
+    commit: Annotated[
+        list[str] | None,
+        typer.Option(help="Whose code it was made with, if not what is here; may be repeated."),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Only render a kept run's tables and figures again.")
+    ] = False,
+) -> None:
+    """Keep a finished run's results in git: evaluations, curves, weights, tables, figures."""
+    from maml.workflow import kept
+
+    if again:
+        kept.render_again(run)
+    else:
+        kept.keep(run, commit or ())
 
 
 @app.command()

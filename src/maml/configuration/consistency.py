@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from maml.files.errors import UserError
+from maml.files.paths import KEPT
 
 if TYPE_CHECKING:
     from maml.configuration.config import Config
@@ -45,6 +46,10 @@ def check_together(config: Config) -> None:
     Raises:
         UserError: the first value that does not fit; the message names its key.
     """
+    if config.run == KEPT.name:
+        raise UserError(
+            f"config: run: {KEPT} is where results of other runs are kept; name another"
+        )
     select = config.select
     for key, known in (("experiments", config.experiments), ("methods", config.methods)):
         for name in getattr(select, key):

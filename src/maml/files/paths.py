@@ -5,6 +5,7 @@ from pathlib import Path
 RAW = Path("data/raw")
 PROCESSED = Path("data/processed")
 RESULTS = Path("results")
+KEPT = RESULTS / "kept"  # in git, and no rule writes there
 CHECKPOINTS = Path("checkpoints")  # outside of results: no rule declares them, so none removes them
 STATE = Path(".maml")  # heartbeats and locks of jobs, leases of GPUs, measured throughput
 

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from maml.configuration.config import Config, Job
+from maml.configuration.earlier import settings_today
 from maml.files import paths
+from maml.files.compressed import read_bytes
 from maml.files.errors import UserError
 
 T = TypeVar("T")
@@ -72,7 +74,7 @@ def read(config: Config, runs: Path) -> list[Result]:
 
     Args:
         config: which experiments, methods and seeds.
-        runs: ``results/<run>/runs``.
+        runs: ``results/<run>/runs``, or what of it is kept.
 
     Raises:
         UserError: a file is missing or damaged, or was made with other settings.
@@ -95,7 +97,7 @@ def _read(job: Job, runs: Path) -> Result:
 def _parsed(path: Path, parse: Callable[[str], T]) -> T:
     """Return what ``parse`` makes of a file's text; a UserError names the file."""
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(read_bytes(path).decode("utf-8"))
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); run `snakemake`") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -144,7 +146,7 @@ def _check_whole(job: Job, rows: pd.DataFrame) -> None:
 def _check(evaluation: Path, job: Job, origin: dict[str, Any]) -> None:
     """Raise a UserError if an evaluation was made with other settings than the job's."""
     now = json.loads(json.dumps({**job.training_settings(), **job.evaluation_settings()}))
-    then = origin["settings"]
+    then = settings_today(origin["settings"])
     for key, value in now.items():
         if then.get(key) != value:
             raise UserError(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from maml.algorithm.maml import adapt
 from maml.configuration.config import Job
+from maml.configuration.earlier import job_today
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
 from maml.networks.layer import Layer
@@ -109,7 +110,7 @@ def load(path: str | Path) -> Trained:
         with safetensors.safe_open(path, framework="pt") as file:
             card = json.loads(file.metadata()["card"])
             theta = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        job = Job.model_validate(card.pop("job"))
+        job = Job.model_validate(job_today(card.pop("job")))
     except (
         OSError,
         ValueError,

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,13 +17,15 @@ from maml.configuration.config import Config
 from maml.data import store
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
-from maml.files.paths import PROCESSED, RESULTS, WEIGHTS, training_folder
+from maml.files.paths import KEPT, PROCESSED, RESULTS, WEIGHTS, training_folder
 from maml.files.provenance import file_digest
 from maml.results.cells import collect
 from maml.results.runs import Result, read
 from maml.results.tables import write_tables
 from maml.training import weights
 from maml.workflow import records
+from maml.workflow.commits import code_at
+from maml.workflow.kept import Manifest, content_digest
 
 SHOWN = 12  # digits of a digest
 
@@ -39,7 +42,7 @@ def trace(table: Path, config: list[Path] | None = None) -> None:
     """Print what each of our numbers in a table comes from.
 
     Args:
-        table: a file in ``results/<run>/tables``, of any project.
+        table: a file in ``results/<run>/tables`` or ``results/kept/<run>/tables``, of any project.
         config: what the table is expected to have been made with; by default the configuration
             that was written beside it when it was made.
 
@@ -48,16 +51,20 @@ def trace(table: Path, config: list[Path] | None = None) -> None:
             is said after all was printed.
     """
     table = Path(os.path.normpath(table.absolute()))  # not resolved: results/ may be a link
-    if table.parts[-4:-1:2] != (RESULTS.name, "tables") or not table.is_file():
+    above = KEPT if table.parts[-5:-3] == KEPT.parts else RESULTS
+    folders = len(above.parts)
+    named = table.parts[-3 - folders : -3] == above.parts and table.parent.name == "tables"
+    if not named or not table.is_file():
         raise UserError(f"{table} is not a table; name a file in {RESULTS}/<run>/tables")
     settings = configuration.read(config or [table.parents[1] / "config.yaml"])
-    project = table.parents[3]
+    project = table.parents[2 + folders]
     with chdir(project):  # files are recorded relative to it
         _trace(table.relative_to(project), settings)
 
 
 def _trace(table: Path, config: Config) -> None:
     run = table.parent.parent
+    notes = _notes(run)
     mistakes = []
     if not _is_rendered_from(config, run / "runs", table):
         mistakes.append(f"{table} does not say what its evaluations say")
@@ -67,7 +74,7 @@ def _trace(table: Path, config: Config) -> None:
             job = result.job
             print(f"  seed {job.seed}")
             folder = training_folder(run / "runs", job.experiment, job.method, job.seed)
-            for link in _links(result, folder):
+            for link in _links(result, folder, notes):
                 print(f"    {link.what:<11} {link.text}")
                 if link.wrong:
                     print(f"    {'':<11} WRONG: {link.wrong}")
@@ -85,22 +92,42 @@ def _is_rendered_from(config: Config, runs: Path, table: Path) -> bool:
         return again.is_file() and again.read_bytes() == table.read_bytes()
 
 
-def _links(result: Result, folder: Path) -> Iterator[Link]:
+@dataclass(frozen=True)
+class Notes:
+    """What was noted beside a run.
+
+    Attributes:
+        content: file → the digest of its content when it was made or kept.
+        commits: digest of code → the commit that has it; of kept runs alone.
+    """
+
+    content: dict[str, Any]
+    commits: dict[str, str]
+
+
+def _notes(run: Path) -> Notes:
+    if run.parent != KEPT:
+        recorded = records.outputs(run.name).items()
+        return Notes({file: entry["content"] for file, entry in recorded}, {})
+    manifest = Manifest.of(run)
+    content = {(run / file).as_posix(): digest for file, digest in manifest.content.items()}
+    return Notes(content, manifest.commits)
+
+
+def _links(result: Result, folder: Path, notes: Notes) -> Iterator[Link]:
     """Yield what an evaluation comes from, from the nearest to the farthest."""
     job, origin, training = result.job, result.origin, result.training
-    recorded = records.outputs(job.run)
-    yield _recorded("evaluation", folder / "evaluation.csv", recorded)
+    yield _recorded("evaluation", folder / "evaluation.csv", notes)
     for name in WEIGHTS:
         yield _weights(folder / f"{name}.safetensors", result)
     for name in ("training.json", "curve.csv"):
-        yield _recorded("training", folder / name, recorded)
+        yield _recorded("training", folder / name, notes)
     yield _data(job.data, origin["data"], training["data"])
     for what, kind, noted in (
         ("training", "train", training["code"]),
         ("evaluation", "evaluate", origin["code"]),
     ):
-        state = "the code that is here" if code_of(kind) == noted else "changed since"
-        yield Link("code", f"of {what}  {noted[:SHOWN]}, {state}")
+        yield _code(what, kind, noted, notes.commits.get(noted))
     for what, of in [*_machines(result), ("evaluation", origin)]:
         versions = ", ".join(f"{name} {version}" for name, version in of["versions"].items())
         yield Link("machine", f"of {what}  {of['device']}; {versions}")
@@ -113,12 +140,24 @@ def _machines(result: Result) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"training{part}", stretch
 
 
-def _recorded(what: str, file: Path, recorded: dict[str, dict[str, Any]]) -> Link:
-    digest, known = file_digest(file), recorded.get(file.as_posix())
+def _code(what: str, kind: str, noted: str, commit: str | None) -> Link:
+    text = f"of {what}  {noted[:SHOWN]}"
+    state = "the code that is here" if code_of(kind) == noted else "changed since"
+    if commit is None:
+        return Link("code", f"{text}, {state}")
+    text = f"{text} of commit {commit[:SHOWN]}, {state}"
+    there = code_at(commit).get(kind)
+    if there is None:
+        return Link("code", f"{text}; that commit is not here to be compared")
+    return Link("code", text, "" if there == noted else "not the code of that commit")
+
+
+def _recorded(what: str, file: Path, notes: Notes) -> Link:
+    digest, known = content_digest(file), notes.content.get(file.as_posix())
     text = f"{file}  {digest[:SHOWN]}"
     if known is None:
         return Link(what, f"{text}, not recorded, so not compared")
-    return Link(what, text, "" if known["content"] == digest else "not the one recorded")
+    return Link(what, text, "" if known == digest else "not the one recorded")
 
 
 def _weights(file: Path, result: Result) -> Link:

@@ -1,0 +1,54 @@
+"""The code of other commits of this project, asked in their own words for its digests."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from functools import cache
+from pathlib import Path
+
+ASKED = (
+    "from maml.files.codedigest import code_of;"
+    "of = {job: code_of(job) for job in ('train', 'evaluate')}",
+    "from maml.codedigest import code_digest;"
+    "of = {job: code_digest(f'maml.{job}') for job in ('train', 'evaluate')}",
+)
+"""How a commit is asked for the digests of its code: today's way, and earlier ones."""
+
+
+def head() -> str:
+    """Return the commit that is checked out; empty where there is no git clone."""
+    return _git("rev-parse", "HEAD").decode().strip()
+
+
+@cache
+def code_at(commit: str) -> dict[str, str]:
+    """Return the digests of the code at a commit, ``train`` and ``evaluate``, as it takes them.
+
+    Empty where this clone does not have the commit, or the commit does not know.
+    """
+    archive = _git("archive", commit, "src/maml")
+    if not archive:
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(folder, filter="data")
+        environment = {**os.environ, "PYTHONPATH": str(Path(folder, "src"))}
+        for question in ASKED:
+            words = [sys.executable, "-c", f"import json; {question}; print(json.dumps(of))"]
+            done = subprocess.run(words, env=environment, capture_output=True, cwd=folder)
+            if done.returncode == 0:
+                return json.loads(done.stdout)
+    return {}
+
+
+def _git(*words: str) -> bytes:
+    """Return what git prints; nothing where it fails."""
+    try:
+        done = subprocess.run(["git", *words], capture_output=True)
+    except OSError:
+        return b""
+    return b"" if done.returncode else done.stdout

@@ -1,0 +1,174 @@
+"""Results that are kept in git: ``results/kept/<run>``, where no rule writes.
+
+They lie there as in ``results/<run>``, evaluations compressed, so that whatever reads a run reads
+them. ``kept.json`` says of which commit the code was, and has the digest of each file.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from maml.configuration import config as configuration
+from maml.configuration.config import Config
+from maml.files import paths
+from maml.files.atomic import atomic_file, atomic_folder, check_replaceable
+from maml.files.compressed import pack, packed, read_bytes
+from maml.files.errors import UserError
+from maml.results.cards import write_cards
+from maml.results.figures import write_figures
+from maml.results.plots import write_plots
+from maml.results.runs import Result, read
+from maml.results.tables import write_tables
+from maml.workflow.commits import code_at, head
+
+MANIFEST = "kept.json"
+MOST_BYTES = 30_000_000
+RENDERED = {"tables": write_tables, "figures": write_figures, "plots": write_plots}
+"""Folder of a run → what writes it from the evaluations and learning curves."""
+
+BY_HAND = "README.md"
+"""What a person writes beside a kept run; it stays."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``kept.json`` says.
+
+    Attributes:
+        commits: digest of code that a training or evaluation noted → the commit that has it.
+        content: file, within the folder and by the name that it had → sha256 of its content.
+    """
+
+    commits: dict[str, str]
+    content: dict[str, str]
+
+    @classmethod
+    def of(cls, folder: Path) -> "Manifest":
+        """Return what is noted in the folder of a kept run.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        path = folder / MANIFEST
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{path} is damaged ({error}); `git checkout {path}` brings it back"
+            ) from error
+
+    def write(self, folder: Path) -> None:
+        """Write it into the folder of a kept run."""
+        with atomic_file(folder / MANIFEST) as unfinished:
+            text = json.dumps(vars(self), indent=1, sort_keys=True)
+            unfinished.write_text(f"{text}\n", encoding="utf-8")
+
+
+def keep(run: str, commits: Sequence[str] = ()) -> None:
+    """Copy what is worth keeping of ``results/<run>`` to ``results/kept/<run>``, and render it.
+
+    That is evaluations, learning curves, records, the best and the last weights, the snapshots that
+    were evaluated, and the configuration; tables, figures and cards are rendered from these.
+
+    Args:
+        run: its name; all of it must be there.
+        commits: those whose code it was made with; by default what is checked out.
+
+    Raises:
+        UserError: the run is not whole, its code is not that of these commits, or there would be
+            more than ``MOST_BYTES`` in all.
+    """
+    source, kept = paths.RESULTS / run, paths.KEPT / run
+    config = configuration.read([paths.configuration(run)])
+    results = read(config, paths.runs(run))
+    explained = _explained(results, commits or [head()])
+    check_replaceable(kept, MANIFEST)
+    with atomic_folder(kept) as folder:
+        for file in _worth_keeping(source, config):
+            content, place = file.read_bytes(), folder / file.relative_to(source)
+            if file.name.startswith("evaluation"):
+                content, place = pack(content), packed(place)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+        if (kept / BY_HAND).exists():
+            shutil.copyfile(kept / BY_HAND, folder / BY_HAND)
+        _render(config, folder)
+        Manifest(explained, contents(folder)).write(folder)
+        _check_size(kept, folder)
+
+
+def render_again(run: str) -> None:
+    """Render tables, figures and cards of a kept run again, from what is kept."""
+    folder = paths.KEPT / run
+    manifest = Manifest.of(folder)
+    _render(configuration.read([folder / "config.yaml"]), folder)
+    Manifest(manifest.commits, contents(folder)).write(folder)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return the digest of each file of a kept run but the manifest and what is written by hand."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in (MANIFEST, BY_HAND) and not path.name.startswith("."):
+            name = name.removesuffix(".xz")
+            found[name] = content_digest(folder / name)
+    return found
+
+
+def content_digest(path: Path) -> str:
+    """Return the sha256 of what a file holds, compressed or not."""
+    return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+def _worth_keeping(source: Path, config: Config) -> Iterator[Path]:
+    yield source / "config.yaml"
+    for job in config.jobs():
+        folder = paths.training_folder(source / "runs", job.experiment, job.method, job.seed)
+        for name in (*(f"{name}.safetensors" for name in paths.WEIGHTS), "training.json"):
+            yield folder / name
+        yield from sorted(folder.glob("*.csv"))
+        for snapshot in paths.snapshots(folder):
+            if paths.snapshot_evaluation(folder, paths.snapshot_iteration(snapshot)).exists():
+                yield snapshot
+
+
+def _render(config: Config, folder: Path) -> None:
+    for name, write in RENDERED.items():
+        write(config, folder / "runs", folder / name)
+    write_cards(config, folder / "runs")
+
+
+def _explained(results: Sequence[Result], commits: Sequence[str]) -> dict[str, str]:
+    """Return which commit has the code of each digest that the results note."""
+    known = {digest: commit for commit in commits for digest in code_at(commit).values()}
+    noted = {
+        digest: f"{result.job.experiment}, {result.job.method}, seed {result.job.seed}"
+        for result in results
+        for digest in (result.training["code"], result.origin["code"])
+    }
+    for digest, where in noted.items():
+        if digest not in known:
+            named = " nor ".join(commit[:12] for commit in commits if commit)
+            lacking = f"which {named} does not have" if named else "and this is no git clone"
+            raise UserError(
+                f"{where} was made with the code {digest[:12]}, {lacking}; name the commit that "
+                "has it: maml keep --commit"
+            )
+    return {digest: known[digest] for digest in sorted(noted)}
+
+
+def _check_size(kept: Path, folder: Path) -> None:
+    others = [path for path in kept.parent.iterdir() if path.is_dir() and path != kept]
+    files = [path for place in {*others, folder} for path in place.rglob("*") if path.is_file()]
+    total = sum(path.stat().st_size for path in files)
+    if total > MOST_BYTES:
+        own = sum(path.stat().st_size for path in files if path.is_relative_to(folder))
+        raise UserError(
+            f"{kept} would have {own / 1e6:.1f} MB and {kept.parent} {total / 1e6:.1f} MB in all, "
+            f"and git is to hold no more than {MOST_BYTES / 1e6:.0f} MB of results; remove a kept "
+            "run, or the evaluations of snapshots that are not needed"
+        )

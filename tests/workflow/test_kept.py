@@ -1,0 +1,199 @@
+"""Keeping a run's results in git, and tracing them there."""
+
+import json
+import shutil
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+from helpers import ROOT
+
+from maml.configuration import config as configuration
+from maml.configuration.overlays import load, merge
+from maml.configuration.unambiguous import dump
+from maml.files import paths
+from maml.files.codedigest import code_of
+from maml.files.compressed import read_bytes
+from maml.files.errors import UserError
+from maml.results.tables import write_tables
+from maml.training.evaluate import evaluate, evaluate_snapshot
+from maml.training.train import train
+from maml.workflow import commits, kept
+from maml.workflow import trace as tracing
+from maml.workflow.trace import trace
+
+TINY = {
+    "run": "tiny",
+    "select": {"experiments": ["omniglot-5way-1shot"], "methods": ["maml", "fomaml"], "seeds": [0]},
+    "overrides": {"snapshots": [0, 1, 2]},
+}
+RENDERED = kept.RENDERED
+COMMIT = "c0ffee" + 34 * "0"
+NOW = {job: code_of(job) for job in ("train", "evaluate")}
+SEED = "runs/omniglot-5way-1shot/maml/seed-0"
+
+
+@pytest.fixture(scope="module")
+def made(glyphs, tmp_path_factory):
+    """A project in which a tiny run is trained and evaluated, one of its snapshots, too."""
+    folder = tmp_path_factory.mktemp("kept")
+    raw = load([ROOT / "config.yaml", ROOT / "workflow" / "presets" / "smoke.yaml"])
+    with chdir(folder):
+        path = paths.configuration("tiny")
+        path.parent.mkdir(parents=True)
+        path.write_text(dump(json.loads(json.dumps(merge(raw, TINY)))))
+        for job in configuration.read([path]).jobs():
+            out = paths.training_folder(paths.runs("tiny"), job.experiment, job.method, job.seed)
+            train(job, glyphs, out)
+            evaluate(job, glyphs, out)
+        evaluate_snapshot(job, glyphs, out, 1)
+    return folder
+
+
+@pytest.fixture
+def project(made, tmp_path, monkeypatch):
+    """A copy of that project, in a clone whose commit has the code of today."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    asked_at(monkeypatch, {COMMIT: NOW})
+    monkeypatch.setattr(kept, "RENDERED", {"tables": write_tables})
+    return tmp_path
+
+
+def asked_at(monkeypatch, known):
+    """Let these be the commits of this clone: commit → the digests of its code."""
+    for module in (kept, tracing):
+        monkeypatch.setattr(module, "code_at", lambda commit: known.get(commit, {}))
+    monkeypatch.setattr(kept, "head", lambda: next(iter(known), ""))
+
+
+def test_what_is_worth_keeping_lies_there_as_in_the_run(project, monkeypatch):
+    monkeypatch.setattr(kept, "RENDERED", RENDERED)
+    kept.keep("tiny")
+    folder = paths.KEPT / "tiny"
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {"config.yaml", "kept.json", "tables/table1.md", "figures/learning-curves.svg"} < names
+    expected = {"README.md", "best.safetensors", "last.safetensors", "curve.csv", "training.json"}
+    found = {name.removeprefix(f"{SEED}/") for name in names if name.startswith(SEED)}
+    assert found == {*expected, "evaluation.csv.xz"}
+    other = "runs/omniglot-5way-1shot/fomaml/seed-0"
+    assert f"{other}/evaluation-iteration-1.csv.xz" in names
+    assert [name for name in names if "snapshots" in name] == [
+        f"{other}/snapshots/iteration-1.safetensors"
+    ]
+    for name in ("evaluation.csv", "curve.csv", "best.safetensors"):
+        assert read_bytes(folder / SEED / name) == Path("results/tiny", SEED, name).read_bytes()
+    manifest = kept.Manifest.of(folder)
+    assert manifest.content == kept.contents(folder)
+    assert manifest.commits == dict.fromkeys(NOW.values(), COMMIT)
+
+
+def test_is_traced_there_without_the_run(project, capsys):
+    kept.keep("tiny")
+    shutil.rmtree("results/tiny")
+    trace(Path("results/kept/tiny/tables/table1.md"))
+    said = capsys.readouterr().out
+    assert "every digest that was noted agrees" in said
+    assert said.count(f"of commit {COMMIT[:12]}, the code that is here") == 4
+    assert "not recorded" not in said
+
+
+def test_a_trace_finds_what_is_not_as_it_was_kept(project, capsys, monkeypatch):
+    kept.keep("tiny")
+    table, folder = Path("results/kept/tiny/tables/table1.md"), paths.KEPT / "tiny" / SEED
+    (folder / "curve.csv").write_bytes((folder / "curve.csv").read_bytes() + b"\n")
+    asked_at(monkeypatch, {COMMIT: {"train": NOW["train"], "evaluate": "other"}})
+    with pytest.raises(UserError) as refused:
+        trace(table)
+    assert f"{folder}, training: not the one recorded" in str(refused.value)
+    assert f"{folder}, code: not the code of that commit" in str(refused.value)
+    asked_at(monkeypatch, {})
+    with pytest.raises(UserError, match=r"training: not the one recorded$"):
+        trace(table)
+    assert "that commit is not here to be compared" in capsys.readouterr().out
+
+
+def test_what_a_person_wrote_beside_it_stays_and_the_rest_is_replaced(project):
+    kept.keep("tiny")
+    folder = paths.KEPT / "tiny"
+    (folder / "README.md").write_text("By hand.\n")
+    (folder / "tables" / "table1.md").write_text("old")
+    (folder / "tables" / "other.md").write_text("old")
+    kept.keep("tiny")
+    assert (folder / "README.md").read_text() == "By hand.\n"
+    assert not (folder / "tables" / "other.md").exists()
+    assert (folder / "tables" / "table1.md").read_text() != "old"
+
+
+def test_is_rendered_again_from_what_is_kept(project):
+    kept.keep("tiny")
+    shutil.rmtree("results/tiny")
+    folder = paths.KEPT / "tiny"
+    before = kept.contents(folder)
+    (folder / "tables" / "table1.md").write_text("of an older version")
+    kept.render_again("tiny")
+    assert kept.contents(folder) == kept.Manifest.of(folder).content == before
+
+
+def test_code_that_no_commit_has_is_refused(project, monkeypatch):
+    asked_at(monkeypatch, {COMMIT: {"train": "other", "evaluate": NOW["evaluate"]}})
+    noted = f"fomaml, seed 0 was made with the code {NOW['train'][:12]}, which c0ffee000000 does"
+    with pytest.raises(UserError, match=noted):
+        kept.keep("tiny")
+    assert not paths.KEPT.exists()
+    asked_at(monkeypatch, {})
+    with pytest.raises(UserError, match=r"and this is no git clone; name the commit"):
+        kept.keep("tiny")
+    asked_at(monkeypatch, {"a": {}, "b": {"train": NOW["train"]}, "c": NOW})
+    kept.keep("tiny", ["b", "c"])
+    assert set(kept.Manifest.of(paths.KEPT / "tiny").commits.values()) <= {"b", "c"}
+
+
+def test_more_than_git_is_to_hold_is_refused(project, monkeypatch):
+    kept.keep("tiny")
+    before = kept.contents(paths.KEPT / "tiny")
+    shutil.copytree(paths.KEPT / "tiny", paths.KEPT / "other")
+    total = sum(path.stat().st_size for path in paths.KEPT.rglob("*") if path.is_file())
+    monkeypatch.setattr(kept, "MOST_BYTES", total)
+    kept.keep("tiny")
+    monkeypatch.setattr(kept, "MOST_BYTES", total - 1)
+    with pytest.raises(UserError, match=r"results/kept/tiny would have 0\.\d MB and results/kept"):
+        kept.keep("tiny")
+    assert kept.contents(paths.KEPT / "tiny") == before
+    assert sorted(path.name for path in paths.KEPT.iterdir()) == ["other", "tiny"]
+
+
+def test_what_is_not_whole_is_refused(project):
+    Path("results/tiny", SEED, "evaluation.csv").unlink()
+    with pytest.raises(UserError, match=r"evaluation\.csv cannot be read"):
+        kept.keep("tiny")
+    assert not paths.KEPT.exists()
+
+
+def test_what_somebody_else_put_there_is_not_replaced(project):
+    (paths.KEPT / "tiny").mkdir(parents=True)
+    (paths.KEPT / "tiny" / "notes").write_text("mine")
+    with pytest.raises(UserError, match="is not what this command makes"):
+        kept.keep("tiny")
+
+
+def test_a_damaged_manifest_is_said(project):
+    kept.keep("tiny")
+    (paths.KEPT / "tiny" / "kept.json").write_text("{")
+    with pytest.raises(UserError, match=r"kept.json is damaged .*; `git checkout "):
+        kept.render_again("tiny")
+
+
+def test_a_commit_is_asked_for_its_code_in_its_own_words(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    if not commits.head():
+        pytest.skip("not a git clone")
+    assert commits.code_at("0" * 40) == {}
+    assert set(commits.code_at(commits.head())) == {"train", "evaluate"}
+
+
+def test_where_there_is_no_git_no_commit_is_known(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert commits.head() == ""
+    assert commits.code_at("1" * 40) == {}
