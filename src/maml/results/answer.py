@@ -80,7 +80,7 @@ def trade_off(config: Config, findings: Sequence[Finding]) -> Figure:
             "Up: accuracy of MAML less that of first-order MAML on the same tasks, mean over seeds "
             "and tasks, with its 95 % interval; above zero, second derivatives help. Right: "
             "arithmetic that leaving them out saves, counted in floating-point operations.",
-            *style.shortenings(config),
+            *style.shortened(config),
         ],
     )
     panel = figure.subplots()
