@@ -18,6 +18,7 @@ from maml.files import paths
 from maml.files.compressed import read_bytes
 from maml.networks.network import build_for
 from maml.results import runs as results
+from maml.results.figures import FIGURES
 from maml.tasks.episodes import TaskSpace, gather
 from maml.training import weights
 from maml.training.measure import measure
@@ -100,10 +101,15 @@ def rendered(request, tmp_path_factory):
     return KEPT / request.param, folder
 
 
-@pytest.mark.parametrize("part", sorted(kept.RENDERED.keys() - {"figures"}))
-def test_tables_are_rendered_to_the_byte(rendered, part):
+def test_tables_and_verdict_are_rendered_to_the_byte(rendered):
     before, again = (
-        {path.name: path.read_bytes() for path in (folder / part).iterdir()} for folder in rendered
+        {
+            f"{part}/{path.name}": path.read_bytes()
+            for part in kept.RENDERED
+            for path in (folder / part).iterdir()
+            if path.suffix not in (".svg", ".png")
+        }
+        for folder in rendered
     )
     assert again == before  # where they are to differ: `maml keep RUN --again`
 
@@ -117,8 +123,12 @@ def drawn(figure):
 
 
 def test_figures_show_the_same_numbers(rendered):
-    before, again = (sorted((folder / "figures").glob("*.svg")) for folder in rendered)
+    before, again = (
+        sorted(path for part in kept.RENDERED for path in (folder / part).glob("*.svg"))
+        for folder in rendered
+    )
     assert [path.name for path in before] == [path.name for path in again]
+    assert len(before) > len(FIGURES)
     for one, two in zip(before, again, strict=True):
         ours, theirs = drawn(one), drawn(two)
         assert [len(path) for path in ours] == [len(path) for path in theirs]

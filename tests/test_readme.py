@@ -38,7 +38,7 @@ def test_the_example_adapts_to_ones_own_drawings(paper, tmp_path, monkeypatch, c
         draw(own / "recognise" / f"{name}.png", line, 8, 255, (0, 0, 0, 255))
     (own / "learn" / ".DS_Store").touch()
     job = paper.job("omniglot-5way-1shot", "maml", 0)
-    (place,) = re.findall(r'weights\.load\("(.*?)"\)', example)
+    (place,) = re.findall(r'weights\.load\(\s*"(.*?)"\s*\)', example)
     theta = initialise(job.network, job.dataset.image_shape, job.settings.ways, seed=0)
     weights.save(Path(place), theta, job, iteration=0)
     torch.manual_seed(0)

@@ -280,7 +280,7 @@ def keep(
         typer.Option(help="Whose code it was made with, if not what is here; may be repeated."),
     ] = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Only render a kept run's tables and figures again.")
+        bool, typer.Option("--again", help="Only render what is kept of a run again.")
     ] = False,
 ) -> None:
     """Keep a finished run's results in git: evaluations, curves, weights, tables, figures."""

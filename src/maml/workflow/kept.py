@@ -22,11 +22,17 @@ from maml.results.figures import write_figures
 from maml.results.plots import write_plots
 from maml.results.runs import Result, read
 from maml.results.tables import write_tables
+from maml.results.verdict import write_verdict
 from maml.workflow.commits import code_at, head
 
 MANIFEST = "kept.json"
 MOST_BYTES = 30_000_000
-RENDERED = {"tables": write_tables, "figures": write_figures, "plots": write_plots}
+RENDERED = {
+    "tables": write_tables,
+    "verdict": write_verdict,
+    "figures": write_figures,
+    "plots": write_plots,
+}
 """Folder of a run → what writes it from the evaluations and learning curves."""
 
 BY_HAND = "README.md"
@@ -71,7 +77,8 @@ def keep(run: str, commits: Sequence[str] = ()) -> None:
     """Copy what is worth keeping of ``results/<run>`` to ``results/kept/<run>``, and render it.
 
     That is evaluations, learning curves, records, the best and the last weights, the snapshots that
-    were evaluated, and the configuration; tables, figures and cards are rendered from these.
+    were evaluated, the measured cost and the configuration; tables, verdict, figures and cards are
+    rendered from these.
 
     Args:
         run: its name; all of it must be there.
@@ -101,7 +108,7 @@ def keep(run: str, commits: Sequence[str] = ()) -> None:
 
 
 def render_again(run: str) -> None:
-    """Render tables, figures and cards of a kept run again, from what is kept."""
+    """Render tables, verdict, figures and cards of a kept run again, from what is kept."""
     folder = paths.KEPT / run
     manifest = Manifest.of(folder)
     _render(configuration.read([folder / "config.yaml"]), folder)
@@ -126,6 +133,7 @@ def content_digest(path: Path) -> str:
 
 def _worth_keeping(source: Path, config: Config) -> Iterator[Path]:
     yield source / "config.yaml"
+    yield from sorted(source.glob("cost/*"))
     for job in config.jobs():
         folder = paths.training_folder(source / "runs", job.experiment, job.method, job.seed)
         for name in (*(f"{name}.safetensors" for name in paths.WEIGHTS), "training.json"):
