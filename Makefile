@@ -41,8 +41,8 @@ unlock: setup ## after a kill of Snakemake itself; a job that still runs keeps a
 restore: setup ## bring back the recorded results with DVC, and say what is left to do
 	$(BIN)/maml restore
 
-test: setup ## all tests but the long ones
-	$(BIN)/pytest
+test: setup ## all tests but the long ones, side by side; `.venv/bin/pytest` runs some alone
+	$(BIN)/pytest -n auto --maxprocesses=8 --dist=loadgroup
 
 test-long: setup ## the tests that take minutes: kills at random moments
 	$(BIN)/pytest -m long -s --timeout=0

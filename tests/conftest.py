@@ -23,6 +23,10 @@ settings.load_profile("suite")
 # Tests use no data but what they make and what ships, but for those marked `mirror`.
 MIRROR = os.environ.pop("MAML_MIRROR", None)
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of what the tests start, too: they run side by side
+
+MADE_ONCE = {"finished", "recorded", "made", "compared"}
+"""Fixtures that take long, so that all tests that share one run in the same process."""
 
 # A shell's job in the background ignores these, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,7 +41,11 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what needs a device that is not there."""
+    """Begin with what takes longest; deselect what needs a device that is not there."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+    for item in items:
+        for name in MADE_ONCE.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(name))
     if not torch.cuda.is_available():
         needing = [item for item in items if item.get_closest_marker("cuda")]
         items[:] = [item for item in items if item not in needing]

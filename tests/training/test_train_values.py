@@ -133,7 +133,7 @@ def written_out(job: Job, data):
     ],
     ids=lambda key: " ".join(map(str, key)),
 )
-def trained(request, tiny_job, tmp_path_factory) -> Trained:
+def compared(request, tiny_job, tmp_path_factory) -> Trained:
     """A training in float64, evaluated, beside the same written out. Not to be changed."""
     folder = tmp_path_factory.mktemp("values")
     job = tiny_job(*request.param)
@@ -150,28 +150,28 @@ def trained(request, tiny_job, tmp_path_factory) -> Trained:
     return Trained(job, folder, *written_out(job, store.load(folder / "data")))
 
 
-def test_the_reference_can_tell(trained):
+def test_the_reference_can_tell(compared):
     """Were the best weights the last ones, or no task's turn another's, mistakes could hide."""
-    accuracies = trained.curve["validation_accuracy"]
+    accuracies = compared.curve["validation_accuracy"]
     assert accuracies.nunique() == 3
-    assert trained.best != ROWS[-1]
+    assert compared.best != ROWS[-1]
 
 
-def test_the_curve_is_that_of_a_plain_loop(trained):
-    found = pd.read_csv(trained.folder / "out" / "curve.csv")
+def test_the_curve_is_that_of_a_plain_loop(compared):
+    found = pd.read_csv(compared.folder / "out" / "curve.csv")
     pd.testing.assert_frame_equal(
-        found.drop(columns="seconds"), trained.curve, rtol=1e-6, check_exact=False
+        found.drop(columns="seconds"), compared.curve, rtol=1e-6, check_exact=False
     )
     assert found["seconds"].is_monotonic_increasing
 
 
-def test_the_weights_are_those_of_their_iteration(trained):
-    record = json.loads((trained.folder / "out" / "training.json").read_text())
-    assert record["best_iteration"] == trained.best
-    for name, iteration in (("best", trained.best), ("last", 7)):
-        found = weights.load(trained.folder / "out" / f"{name}.safetensors")
+def test_the_weights_are_those_of_their_iteration(compared):
+    record = json.loads((compared.folder / "out" / "training.json").read_text())
+    assert record["best_iteration"] == compared.best
+    for name, iteration in (("best", compared.best), ("last", 7)):
+        found = weights.load(compared.folder / "out" / f"{name}.safetensors")
         assert found.about["iteration"] == iteration
-        expected = trained.theta[iteration]
+        expected = compared.theta[iteration]
         assert found.theta.keys() == expected.keys()
         for key, value in expected.items():
             if key.startswith("conv") and key.endswith("bias"):
@@ -181,13 +181,13 @@ def test_the_weights_are_those_of_their_iteration(trained):
                 torch.testing.assert_close(found.theta[key].double(), value, rtol=1e-5, atol=1e-6)
 
 
-def test_every_row_of_the_evaluation_is_that_of_a_plain_loop(trained):
-    job = trained.job
-    data = store.load(trained.folder / "data")
-    found = pd.read_csv(trained.folder / "out" / "evaluation.csv", comment="#")
+def test_every_row_of_the_evaluation_is_that_of_a_plain_loop(compared):
+    job = compared.job
+    data = store.load(compared.folder / "data")
+    found = pd.read_csv(compared.folder / "out" / "evaluation.csv", comment="#")
     expected = []
     for checkpoint in ("best", "last"):
-        theta = weights.load(trained.folder / "out" / f"{checkpoint}.safetensors").theta
+        theta = weights.load(compared.folder / "out" / f"{checkpoint}.safetensors").theta
         theta = {name: value.double() for name, value in theta.items()}
         for queries in (1, 3):
             batch = tasks(job, data, "test", queries, range(6))
@@ -201,6 +201,6 @@ def test_every_row_of_the_evaluation_is_that_of_a_plain_loop(trained):
     pd.testing.assert_frame_equal(found, expected, rtol=2e-5, atol=1e-6, check_exact=False)
 
 
-def test_the_first_line_of_the_evaluation_says_which_weights(trained):
-    head = (trained.folder / "out" / "evaluation.csv").read_text().splitlines()[0]
-    assert json.loads(head[2:])["iteration"] == {"best": trained.best, "last": 7}
+def test_the_first_line_of_the_evaluation_says_which_weights(compared):
+    head = (compared.folder / "out" / "evaluation.csv").read_text().splitlines()[0]
+    assert json.loads(head[2:])["iteration"] == {"best": compared.best, "last": 7}
