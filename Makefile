@@ -15,7 +15,7 @@ $(SNAKEMAKE) --configfile workflow/presets/$(1).yaml --report results/$(1)/repor
 @echo "Tables, figures and report.html are in results/$(1)."
 endef
 
-.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-mirror lint lock benchmark card card-bundle card-import fuzz clean
+.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-mirror lint lock benchmark card card-bundle card-import fuzz mutants clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -49,6 +49,11 @@ test-long: setup ## the tests that take minutes: kills at random moments
 
 fuzz: setup ## search for files that make a reader crash, for about ten minutes
 	$(BIN)/pytest tests/fuzz --hypothesis-profile=fuzz --timeout=0
+
+# ROOMS="tasks results" tries some rooms only, SAMPLE=30 fewer mistakes in each. What was tried is
+# kept in .mutants, so the same command goes on after an interruption.
+mutants: setup ## see whether the tests notice mistakes in the code: a night on two cores
+	PYTHONPATH=tests nice $(BIN)/python -m mutants $(if $(ROOMS),--rooms $(ROOMS)) $(if $(SAMPLE),--sample $(SAMPLE))
 
 test-mirror: setup ## the authors' weights on the real mini-ImageNet: MAML_MIRROR=<folder>
 	$(BIN)/pytest -m mirror -s --timeout=0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from helpers import ROOT
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from webserver import serving
 
 from maml.compute import arithmetic
@@ -17,6 +17,12 @@ from maml.training import iteration
 settings.register_profile("suite", derandomize=True, deadline=None, database=None)
 settings.register_profile(
     "fuzz", deadline=None, max_examples=16_000, suppress_health_check=list(HealthCheck)
+)
+settings.register_profile(  # `make mutants` asks whether there is a failure, not for a simple one
+    "mutants",
+    settings.get_profile("suite"),
+    phases=set(Phase) - {Phase.shrink, Phase.explain},
+    suppress_health_check=list(HealthCheck),
 )
 settings.load_profile("suite")
 
