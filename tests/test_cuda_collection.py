@@ -9,7 +9,15 @@ from benchmarks.card.tests import ESSENTIAL, LAST
 
 MISSING = (
     *("moto", "flask", "flask_cors", "jsonschema", "boto3", "botocore"),
-    *("dvc", "snakemake", "snakefmt", "hatchling", "editables", "ruff"),
+    *(
+        "dvc",
+        "snakemake",
+        "snakemake_interface_logger_plugins",
+        "snakefmt",
+        "hatchling",
+        "editables",
+        "ruff",
+    ),
 )
 
 COLLECT = """

@@ -24,7 +24,8 @@ PACKAGES = (
     *("typer", "click", "shellingham", "annotated-doc"),
     *("rich", "markdown-it-py", "mdurl", "pygments"),
     *("pandas", "python-dateutil", "six", "tabulate"),
-    *("filelock", "pyyaml", "safetensors", "pillow"),
+    *("filelock", "pyyaml", "safetensors", "pillow", "pooch", "platformdirs"),
+    *("requests", "urllib3", "certifi", "idna", "charset-normalizer"),
     *("pytest", "pytest-timeout", "pluggy", "iniconfig", "packaging"),
     *("hypothesis", "sortedcontainers"),
 )

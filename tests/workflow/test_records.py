@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from clones import TINY
 from helpers import ROOT
-from snakemake_interface_logger_plugins.common import LogEvent
 
 from maml.configuration import config, overlays
 from maml.files.errors import UserError
@@ -286,6 +285,8 @@ def test_a_record_that_was_cut_short_is_none(here, tiny, torn):
 
 
 def test_records_are_kept_as_each_job_ends(here, tiny, capsys):
+    from snakemake_interface_logger_plugins.common import LogEvent  # comes with Snakemake
+
     log = logging.getLogger("snakemake.logging")
     log.setLevel(logging.INFO)
     records.keep_as_jobs_finish(tiny)
