@@ -7,6 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
+LOCK = $(COMPILE) --extra dev --extra dvc pyproject.toml -o requirements.lock
 
 # Run a preset, render its report and say where both are.
 define preset
@@ -15,7 +16,7 @@ $(SNAKEMAKE) --configfile workflow/presets/$(1).yaml --report results/$(1)/repor
 @echo "Tables, figures and report.html are in results/$(1)."
 endef
 
-.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-mirror lint lock benchmark card card-bundle card-import fuzz mutants clean
+.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-mirror lint lock upgrade benchmark card card-bundle card-import fuzz mutants clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -63,8 +64,14 @@ lint: setup ## the style checks
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
 
-lock: setup ## choose all versions anew, within the bounds of pyproject.toml
-	$(COMPILE) --upgrade --extra dev --extra dvc pyproject.toml -o requirements.lock
+# Versions are part of a result: those of torch and numpy move only by hand, and by a reason.
+lock: setup ## add to the lock what pyproject.toml asks for anew; no other version moves
+	$(LOCK)
+
+upgrade: setup ## choose all versions anew but those of torch and numpy
+	sed -n '/^\(torch\|torchvision\|numpy\)==/s/ \\$$//p' requirements.lock > .pins.part
+	$(LOCK) --upgrade --constraint .pins.part
+	rm .pins.part
 	echo uv | $(COMPILE) --upgrade - -o requirements-uv.lock
 
 # LEARN2LEARN=<folder with its source> adds learn2learn, whose package does not build any more;
