@@ -11,8 +11,6 @@ from maml.configuration.config import Config
 from maml.results import style
 from maml.results.finding import Finding, Verdict
 
-STRICT = "strict margin"
-
 
 def sentences(config: Config, findings: Sequence[Finding]) -> list[str]:
     """Return three sentences that a reader can quote: what they are worth, what they cost, why."""
@@ -20,34 +18,32 @@ def sentences(config: Config, findings: Sequence[Finding]) -> list[str]:
 
 
 def _worth(findings: Sequence[Finding]) -> str:
-    compared = [f for f in _of(findings, 2) if STRICT in f.part and not math.isnan(f.effect)]
+    compared = _quoted(findings, 2)
     if not compared:
         return "What second derivatives are worth was not measured: no cell has both methods."
-    effects = [f.effect for f in compared]
-    counts = Counter(f.verdict for f in compared)
-    decided = [
-        f"the same within the strict margin in {counts[Verdict.REPRODUCED]}",
-        f"different in {counts[Verdict.NOT_REPRODUCED]}",
-        f"undecided in {counts[Verdict.INCONCLUSIVE]}",
-    ]
-    span = _span(min(effects), max(effects), "points")
+    counts = Counter(finding.verdict for finding in compared)
     return (
-        f"With second derivatives, accuracy on the same tasks differs by {span} in "
-        f"{_cells(len(compared))}: {', '.join(decided)}."
+        "On the same test tasks, the accuracy of MAML less that of first-order MAML is "
+        f"{_span([finding.effect for finding in compared])} points in {_cells(len(compared))}: "
+        f"shown to be nearly the same in {counts[Verdict.REPRODUCED]}, different in "
+        f"{counts[Verdict.NOT_REPRODUCED]}, undecided in {counts[Verdict.INCONCLUSIVE]}."
     )
 
 
 def _cost(findings: Sequence[Finding]) -> str:
-    saved = [f.effect for f in _of(findings, 3) if not math.isnan(f.effect) and "FLOP" in f.test]
+    saved = [finding.effect for finding in _quoted(findings, 3)]
     if not saved:
-        return "What they cost was not measured here."
-    return f"Leaving them out saves {_span(min(saved), max(saved), '%')} of the arithmetic."
+        return "What they cost was not measured in this run."
+    return (
+        f"Leaving the second derivatives out saves {_span(saved, signed=False)} % of a "
+        "meta-iteration's arithmetic."
+    )
 
 
 def _standing(config: Config, findings: Sequence[Finding]) -> str:
-    cells = _of(findings, 1)
+    cells = [finding for finding in findings if finding.claim == 1]
     counts = Counter(f.verdict for f in cells)
-    why = {f.verdict for f in _of(findings, 4)} - {Verdict.NOT_RUN}
+    why = {f.verdict for f in findings if f.claim == 4} - {Verdict.NOT_RUN}
     reason = f"; that they are near zero is {', '.join(sorted(why))}" if why else ""
     shortened = any(map(config.shortenings, config.select.experiments))
     note = " (a shortened run decides none)" if shortened else ""
@@ -60,12 +56,8 @@ def _standing(config: Config, findings: Sequence[Finding]) -> str:
 
 def trade_off(config: Config, findings: Sequence[Finding]) -> Figure:
     """Draw what first-order MAML loses in accuracy against the computation that it saves."""
-    lost = {
-        f.cell: f
-        for f in reversed(_of(findings, 2))
-        if STRICT in f.part and not math.isnan(f.effect)
-    }
-    saved = {f.cell: f for f in _of(findings, 3) if not math.isnan(f.effect) and "FLOP" in f.test}
+    lost = {finding.cell: finding for finding in _quoted(findings, 2)}
+    saved = {finding.cell: finding for finding in _quoted(findings, 3)}
     both = [name for name in lost if name in saved]
     names = style.experiment_names(config)
     handles = [
@@ -119,15 +111,21 @@ def trade_off(config: Config, findings: Sequence[Finding]) -> Figure:
     return figure
 
 
-def _of(findings: Sequence[Finding], claim: int) -> list[Finding]:
-    return [finding for finding in findings if finding.claim == claim]
+def _quoted(findings: Sequence[Finding], claim: int) -> list[Finding]:
+    """Return what was measured of a claim, one finding an experiment."""
+    return [
+        finding
+        for finding in findings
+        if finding.claim == claim and finding.answers and not math.isnan(finding.effect)
+    ]
 
 
 def _cells(count: int) -> str:
-    return f"{count} cell" if count == 1 else f"{count} comparisons"
+    return f"{count} cell{'' if count == 1 else 's'}"
 
 
-def _span(low: float, high: float, unit: str) -> str:
-    if math.isclose(low, high, abs_tol=0.005):
-        return f"{low:+.2f} {unit}".replace("-", "−")
-    return f"{low:+.2f} to {high:+.2f} {unit}".replace("-", "−")
+def _span(values: Sequence[float], *, signed: bool = True) -> str:
+    """Return the least and the largest value in words."""
+    sign = "+" if signed else ""
+    texts = dict.fromkeys(f"{value:{sign}.{2 if signed else 0}f}" for value in sorted(values))
+    return " to ".join([*texts][:: max(1, len(texts) - 1)]).replace("-", "−")

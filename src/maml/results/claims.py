@@ -103,6 +103,7 @@ def first_order(config: Config, cells: Sequence[Cell]) -> Iterator[Finding]:
                 statement=NEARLY_THE_SAME,
                 cell=pair.first.experiment,
                 part=f"{pair.name}; {kind} margin",
+                answers=pair.exact and kind == "strict",
                 test=f"equivalence on the same tasks, {query_images(queries)} a class",
                 verdict=Verdict.NOT_RUN,
                 unit="points",

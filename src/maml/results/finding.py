@@ -29,6 +29,7 @@ class Finding:
         statement: what the paper says, in its units.
         cell: the experiment; empty where a claim has one row.
         part: what of it: methods, margin, reading.
+        answers: whether the answer on top quotes it.
         test: what is compared, and what decides.
         verdict: what it says.
         paper: the paper's number, as text; empty where it has none.
@@ -51,6 +52,7 @@ class Finding:
     test: str
     verdict: Verdict
     part: str = ""
+    answers: bool = False
     paper: str = ""
     ours: str = ""
     effect: float = math.nan

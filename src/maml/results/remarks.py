@@ -60,8 +60,8 @@ def _synthetic(cells: Iterable[Cell]) -> Iterator[str]:
     experiments = dict.fromkeys(cell.experiment for cell in cells if cell.synthetic)
     if experiments:
         yield (
-            "Synthetic images: this project's own, made for tests; the numbers say nothing about the "
-            f"paper's: {', '.join(experiments)}."
+            "Synthetic images: this project's own, made for tests; the numbers say nothing about "
+            f"the paper's: {', '.join(experiments)}."
         )
 
 

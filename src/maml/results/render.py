@@ -1,6 +1,7 @@
 """A page of tables as Markdown, HTML and LaTeX."""
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -42,6 +43,7 @@ STYLE = """
   thead th[colspan] { text-align: center; }
   tbody tr:last-child td { border-bottom: 2px solid #222; }
   td.ours { background: #e8f1fb; }
+  .lead { font-size: 1.15rem; margin: .4rem 0; }
   .notes { color: #444; font-size: .9rem; }
 """
 
@@ -67,6 +69,7 @@ class Page:
 
     Attributes:
         title: of the whole.
+        lead: sentences that stand first; may be empty.
         caption: how to read the numbers, in a paragraph.
         sections: the tables.
         notes: sentences, below them.
@@ -76,11 +79,12 @@ class Page:
     caption: str
     sections: list[Section]
     notes: list[str]
+    lead: Sequence[str] = ()
 
 
 def markdown(page: Page) -> str:
     """Return a page as Markdown that is readable in a terminal too."""
-    parts = [f"# {page.title}", page.caption]
+    parts = [f"# {page.title}", *(f"**{sentence}**" for sentence in page.lead), page.caption]
     for section in page.sections:
         if section.title:
             parts.append(f"## {section.title}")
@@ -98,6 +102,7 @@ def html_page(page: Page) -> str:
     tables = "\n".join(
         _html_section(number, section) for number, section in enumerate(page.sections)
     )
+    lead = "".join(f'  <p class="lead">{html.escape(text)}</p>\n' for text in page.lead)
     notes = "\n".join(f"    <li>{html.escape(note)}</li>" for note in page.notes)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -109,7 +114,7 @@ def html_page(page: Page) -> str:
 </head>
 <body>
   <h1>{html.escape(page.title)}</h1>
-  <p>{html.escape(page.caption)}</p>
+{lead}  <p>{html.escape(page.caption)}</p>
 {tables}
   <ul class="notes">
 {notes}

@@ -36,6 +36,7 @@ def findings(config: Config, folder: Path) -> Iterator[Finding]:
                     statement=SAVES.format(saving=saving),
                     cell=experiment,
                     part=f"read as {reading}",
+                    answers=column == "flop" and expected == saving,
                     test=measure,
                     verdict=Verdict.NOT_RUN,
                     paper=f"{expected:.0f} %",

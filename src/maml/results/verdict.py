@@ -39,7 +39,7 @@ CLAIMS = {
 CAPTION = (
     "Each claim of the paper, and of what it builds on, with the test that decides it. Effects are"
     " means over seeds and test tasks, which are crossed, with their 95 % interval; methods meet"
-    " the same tasks. *Inconclusive* says what would settle it. A run that shortens the protocol,"
+    " the same tasks. Inconclusive says what would settle it. A run that shortens the protocol,"
     " or whose images are synthetic, decides nothing: it says what it suggests. Run: {run};"
     " protocol: {protocol}."
 )
@@ -108,14 +108,14 @@ def page(
     config: Config, cells: Sequence[Cell], findings: Sequence[Finding], answer: Sequence[str]
 ) -> Page:
     """Return the verdict as tables to read, one a claim."""
-    caption = " ".join([*answer, CAPTION.format(run=config.run, protocol=config.protocol)])
+    caption = CAPTION.format(run=config.run, protocol=config.protocol)
     sections = []
     for number, title in CLAIMS.items():
         rows = [finding for finding in findings if finding.claim == number]
         table = pd.DataFrame([_texts(finding) for finding in rows])
         ours = [finding.verdict != Verdict.NOT_RUN for finding in rows]
         sections.append(Section(f"{number}. {title}", table, ours))
-    return Page("Verdict", caption, sections, notes(cells))
+    return Page("Verdict", caption, sections, notes(cells), lead=answer)
 
 
 def _texts(finding: Finding) -> dict[str, str]:
@@ -127,8 +127,8 @@ def _texts(finding: Finding) -> dict[str, str]:
         "paper": finding.paper or NOT_RUN,
         "ours": finding.ours or NOT_RUN,
         "margin": margin,
+        "remarks": "; ".join(filter(None, [finding.remark, _wanted(finding)])) or NOT_RUN,
         "test": finding.test or NOT_RUN,
-        "remarks": "; ".join(filter(None, [finding.remark, _wanted(finding)])),
     }
 
 
