@@ -77,7 +77,7 @@ def trade_off(config: Config, findings: Sequence[Finding]) -> Figure:
     )
     panel = figure.subplots()
     panel.axhline(0, color="0.2", linewidth=1)
-    panel.set(xlabel="computation saved", ylabel="accuracy lost (percentage points)")
+    panel.set(xlabel="computation saved", ylabel="accuracy lost (percentage points)", xlim=(0, 80))
     style.percent(panel.xaxis)
     for name in both:
         at = saved[name].effect
