@@ -1,7 +1,9 @@
 """Cards and records of earlier versions say in today's names what they said in theirs."""
 
+import copy
 import json
 
+import pytest
 from helpers import ROOT
 
 from maml.configuration import config as configuration
@@ -24,6 +26,8 @@ def test_names_that_changed_since(tiny_job):
     earlier = json.loads(json.dumps(job.model_dump()))
     earlier["together"] = earlier.pop("seed_group")
     earlier["dataset"]["source"], earlier["data"] = "drawn", "omniglot-drawn"
+    earlier["gradient"] = {"label": "MAML", "paper_row": "MAML", "second_derivatives": True}
+    del earlier["network"]["activation"], earlier["settings"]["snapshots"]
     before = json.dumps(earlier)
     assert Job.model_validate(job_today(earlier)) == job
     assert json.dumps(earlier) == before
@@ -33,8 +37,21 @@ def test_settings_that_were_not_noted(tiny_job):
     for name in ("omniglot-5way-1shot", "miniimagenet-5way-1shot"):
         settings = json.loads(json.dumps(tiny_job(name, "maml", 0).training_settings()))
         shown = ("image_shape", "cuda_graphs", "seeds_at_once")
-        earlier = {key: value for key, value in settings.items() if key not in shown}
-        assert settings_today(earlier) == settings
+        kept = {key: value for key, value in settings.items() if key not in shown}
+        earlier = copy.deepcopy(kept)
+        earlier["network"].pop("activation")
+        for second, meta_gradient in ((True, "full"), (False, "first-order")):
+            earlier["method"] = {"second_derivatives": second}
+            method = {**settings["method"], "meta_gradient": meta_gradient}
+            assert settings_today(earlier) == {**settings, "method": method}
+
+
+@pytest.mark.parametrize(
+    "settings", [{"dataset": 1}, {"network": {}}, {"method": {"meta_gradient": 1}}, {"method": 1}]
+)
+def test_what_cannot_be_settings_is_refused(settings):
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        settings_today(settings)
 
 
 def test_a_record_of_the_first_kept_run():

@@ -1,7 +1,6 @@
 import pytest
 
 from maml.configuration.renamed import check_names
-from maml.configuration.schema import Method
 from maml.files.errors import UserError
 
 
@@ -23,12 +22,6 @@ def test_a_key_of_an_older_version_is_told_with_its_new_one():
         "config: methods.a.second_derivatives: true is called `meta_gradient: full` now; "
         "methods.b.second_derivatives: false is called `meta_gradient: first-order` now"
     )
-
-
-@pytest.mark.parametrize("then", [True, False])
-def test_weights_from_before_a_key_had_another_name_can_be_read(then):
-    method = Method.model_validate({"label": "MAML", "second_derivatives": then})
-    assert method.meta_gradient == ("full" if then else "first-order")
 
 
 @pytest.mark.parametrize("raw", [{}, {"datasets": None}, {"datasets": []}, None, [1]])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -145,16 +145,6 @@ class Method(Strict):
         description="cut: no second derivative through max pooling, as the authors' rule for "
         "TensorFlow 1.0 intended. Only networks with max pooling are trained with such a method.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _as_weights_had_it(cls, values: Any) -> Any:
-        """Read the card of weights that were trained when `meta_gradient` was a yes or no."""
-        if isinstance(values, dict) and isinstance(values.get("second_derivatives"), bool):
-            others = {key: value for key, value in values.items() if key != "second_derivatives"}
-            full = values["second_derivatives"]
-            return {"meta_gradient": "full" if full else "first-order"} | others
-        return values
 
     @property
     def inner_update(self) -> tuple[str, GradientDropout | None]:

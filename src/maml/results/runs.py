@@ -117,6 +117,7 @@ def _evaluation(text: str) -> tuple[dict[str, Any], pd.DataFrame]:
     _check_keys(origin, [*ORIGIN, "iteration"])
     if not isinstance(origin["settings"], dict):
         raise ValueError("its settings are no mapping")
+    origin["settings"] = settings_today(origin["settings"])
     return origin, pd.read_csv(io.StringIO(body))[paths.EVALUATION_COLUMNS]
 
 
@@ -146,7 +147,7 @@ def _check_whole(job: Job, rows: pd.DataFrame) -> None:
 def _check(evaluation: Path, job: Job, origin: dict[str, Any]) -> None:
     """Raise a UserError if an evaluation was made with other settings than the job's."""
     now = json.loads(json.dumps({**job.training_settings(), **job.evaluation_settings()}))
-    then = settings_today(origin["settings"])
+    then = origin["settings"]
     for key, value in now.items():
         if then.get(key) != value:
             raise UserError(
