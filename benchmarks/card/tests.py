@@ -12,7 +12,7 @@ from benchmarks.card.outcomes import VARIABLE
 from benchmarks.card.plan import ROOT, Setting
 
 ITERATION = "tests/training/test_iteration.py"
-META = "tests/algorithm/test_meta.py"
+META = "tests/algorithm/test_maml.py"
 GRAPHS = (
     f"{ITERATION}::test_waits_for_nothing",
     f"{ITERATION}::test_a_replay_gives_the_bits_of_the_operations_one_by_one",
