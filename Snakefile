@@ -17,6 +17,9 @@ include: "workflow/rules/common.smk"
 configfile: control.file
 
 
+container: "maml.sif"  # made from Containerfile; used with `--software-deployment-method apptainer`
+
+
 report: "workflow/report/workflow.rst"
 
 
@@ -48,8 +51,4 @@ onstart:
 
 
 onerror:
-    print(
-        "\nA job failed; what it said is above and in logs/. Once that is mended, run the same"
-        " command again: what is finished stays, and an interrupted training resumes.",
-        file=sys.stderr,
-    )
+    control.say_how_it_ended()

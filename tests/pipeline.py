@@ -31,13 +31,21 @@ class Project:
             output, _ = process.communicate()
         return subprocess.CompletedProcess(process.args, process.returncode, output)
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen:
-        """Start Snakemake as a terminal would, in a process group of its own."""
+    def start(
+        self, *arguments: str, output: int = subprocess.PIPE, **variables: str
+    ) -> subprocess.Popen:
+        """Start Snakemake as a terminal would, in a process group of its own.
+
+        Args:
+            arguments: of the command line.
+            output: where all that is printed goes.
+            variables: of the environment.
+        """
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *arguments],
             cwd=self.folder,
             env=self._environment(**variables),
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,

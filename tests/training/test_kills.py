@@ -224,7 +224,7 @@ def test_a_training_that_is_asked_to_end(pipeline):
 
 
 def test_a_whole_process_group_is_asked_to_end(pipeline, capsys):
-    """As schedulers do, and with the log as the workflow's rule writes it."""
+    """As schedulers do, by way of a shell that does not wait."""
     logged = 'set -o pipefail; "$@" 2>&1 | tee -ia log >&2'
     with pipeline.started("bash", "-c", logged, "bash", iterations=1) as process:
         os.killpg(process.pid, signal.SIGTERM)

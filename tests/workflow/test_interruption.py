@@ -1,8 +1,12 @@
-"""A run that is stopped with Ctrl-C, and the same command again."""
+"""A run that is asked to end, by a terminal or a scheduler, and the same command again."""
 
+import json
 import os
+import pty
 import signal
 import time
+
+import pytest
 
 OVERLAY = """
 run: interrupted
@@ -11,24 +15,58 @@ runtime: {checkpoint_every: 20}
 overrides: {iterations: 400, validate_every: 400, snapshots: [5]}
 """
 LONGER = "overrides: {iterations: 410}"
+SLOW = """
+run: interrupted
+select: {experiments: [omniglot-5way-1shot], methods: [fomaml]}
+runtime: {task_chunk: 1}
+overrides: {iterations: 400, validate_every: 400, meta_batch_size: 150}
+"""
+HEARTBEAT = ".maml/status/interrupted/omniglot-5way-1shot/fomaml/seed-0.json"
 SECONDS = 120
+
+
+@pytest.fixture
+def training(finished, smoke):
+    """A project, and the command that trains one network, given an overlay."""
+    project, _ = finished
+    record = "results/interrupted/runs/omniglot-5way-1shot/fomaml/seed-0/training.json"
+    (project.folder / HEARTBEAT).unlink(missing_ok=True)
+
+    def command(overlay):
+        return (record, *smoke, project.overlay("interrupted.yaml", overlay))
+
+    return project, command
 
 
 def wait_for(found, process):
     """Wait until ``found`` returns something."""
     end = time.monotonic() + SECONDS
     while not found():
-        assert process.poll() is None, process.stdout.read()
+        assert process.poll() is None, process.stdout and process.stdout.read()
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.05)
 
 
-def test_an_interrupted_run_goes_on_with_the_same_command(finished, smoke):
-    project, _ = finished
-    folder = project.folder / "results/interrupted/runs/omniglot-5way-1shot/fomaml/seed-0"
-    record = folder / "training.json"
-    target = str(record.relative_to(project.folder))
-    command = (target, *smoke, project.overlay("interrupted.yaml", OVERLAY))
+def heartbeat(project):
+    """Return what the training said last."""
+    try:
+        return json.loads((project.folder / HEARTBEAT).read_text())
+    except FileNotFoundError:
+        return {"state": None}
+
+
+def assert_saved(project):
+    """Check that the training saved, said so in its log, and left nothing locked."""
+    log = project.folder / "logs/interrupted/train/omniglot-5way-1shot/fomaml/seed-0.log"
+    assert heartbeat(project)["state"] == "interrupted"
+    assert "interrupted at" in log.read_text().splitlines()[-1]
+    assert list(project.folder.glob(".snakemake/locks/*")) == []
+
+
+def test_an_interrupted_run_goes_on_with_the_same_command(training):
+    project, command = training
+    command = command(OVERLAY)
+    folder = (project.folder / command[0]).parent
 
     def checkpoints():
         return set(project.folder.glob("checkpoints/**/*.checkpoint"))
@@ -45,13 +83,46 @@ def test_an_interrupted_run_goes_on_with_the_same_command(finished, smoke):
     assert second.returncode != 0
     assert first.returncode != 0
     assert "interrupted at" in output
-    assert not record.exists()
+    assert "Interrupted." in output
+    assert "A job failed" not in output
+    assert not (project.folder / command[0]).exists()
+    assert_saved(project)
     assert (folder / "snapshots" / "iteration-5.safetensors").exists()
 
     again = project.snakemake(*command)
     assert again.returncode == 0, again.stdout
     assert "resumed at iteration" in again.stdout
-    assert record.exists()
+    assert (project.folder / command[0]).exists()
+    log = "logs/interrupted/train/omniglot-5way-1shot/fomaml/seed-0.log"
+    attempts = (project.folder / log).read_text()  # that of both
+    assert attempts.index("interrupted at") < attempts.index("resumed at iteration")
     longer = project.snakemake(*command, project.overlay("longer.yaml", LONGER))
     assert "resumed at iteration 400 of 410" in longer.stdout, longer.stdout
     assert (folder / "snapshots" / "iteration-5.safetensors").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_every_process_leaves_time_to_save(training, number):
+    """An iteration takes seconds, and so does what must not be left behind."""
+    project, command = training
+    with project.start(*command(SLOW)) as run:
+        wait_for(lambda: heartbeat(project)["state"] == "training", run)
+        os.killpg(run.pid, number)
+        output, _ = run.communicate(timeout=SECONDS)
+    assert run.returncode != 0
+    assert "Interrupted." in output
+    assert_saved(project)
+
+
+def test_a_closed_terminal_is_the_same_as_ctrl_c(training):
+    """Its driver tells the leader of the session alone, and nothing can be printed any more."""
+    project, command = training
+    terminal, inside = pty.openpty()
+    with project.start(*command(SLOW), output=inside) as run:
+        os.close(inside)
+        wait_for(lambda: heartbeat(project)["state"] == "training", run)
+        os.close(terminal)
+        os.kill(run.pid, signal.SIGHUP)
+        run.wait(SECONDS)
+    assert run.returncode != 0
+    assert_saved(project)

@@ -83,11 +83,10 @@ def test_a_mistake_in_the_configuration_is_one_line(project):
     assert "Traceback" not in run.stdout
 
 
-def test_lint_asks_for_nothing_but_a_container(project):
-    output = project.snakemake("--lint").stdout
-    hints = [line.strip() for line in output.splitlines() if line.strip().startswith("* ")]
-    assert hints
-    assert all("container" in hint for hint in hints), output
+def test_lint_asks_for_nothing(project):
+    run = project.snakemake("--lint")
+    assert run.returncode == 0, run.stdout
+    assert "Congratulations, your workflow is in a good condition!" in run.stdout
 
 
 @pytest.mark.parametrize("part", ["Snakefile", "workflow"])

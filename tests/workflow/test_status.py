@@ -17,7 +17,7 @@ from rich.console import Console
 from maml.configuration import config as configuration
 from maml.files import paths
 from maml.training.progress import Heartbeat
-from maml.workflow import status
+from maml.workflow import queue, status
 from maml.workflow.status import show, status_of
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
@@ -89,6 +89,30 @@ def test_a_job_is_what_it_last_said(job, state):
     beat(job, state)
     now = status_of(job)
     assert (now.state, now.accuracy, now.finished) == (state, 0.5, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "entry", "shown"),
+    [
+        (None, "PENDING", ("queued", "")),
+        (None, "RUNNING", ("queued", "starts")),
+        ("interrupted", "PENDING", ("queued", "again, as it was interrupted")),
+        ("failed", "RUNNING", ("queued", "starts, again, as it was failed")),
+        ("training", "RUNNING", ("training", "")),
+        ("trained", "PENDING", ("queued", "")),
+        ("trained", "RUNNING", ("trained", "")),
+    ],
+)
+def test_a_job_in_the_queue_is_queued_unless_it_works(job, said, entry, shown):
+    if said:
+        beat(job, said)
+    folder = paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
+    queued = {folder / "training.json": queue.Entry(entry, "maml_1", Path("/"))}
+    now = status_of(job, queued)
+    assert (now.state, now.note) == shown
+    assert status_of(job, {Path("another"): queue.Entry(entry, "maml_1", Path("/"))}).state == (
+        said or "waiting"
+    )
 
 
 def test_a_failed_job_says_why(job):

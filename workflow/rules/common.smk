@@ -14,6 +14,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from snakemake.settings.types import DeploymentMethod
+
 # The code beside this Snakefile runs, not that of another copy which happens to be installed.
 sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
@@ -39,30 +41,44 @@ RUN = settings.run
 PAPER = file_digest(Path(workflow.basedir, "src/maml/results/paper_table1.csv"))
 SLUGS = settings.slugs()
 
-# `maml` is the one of the environment that Snakemake runs in, activated or not, and $CONFIG is what
-# every job reads. A prefix replaces Snakemake's own, which is the strict mode: without pipefail,
-# `tee` would hide that a job failed.
-BIN = shlex.quote(str(Path(sys.executable).parent))
+# `maml` is the one of the environment that Snakemake runs in, activated or not, and in a container
+# that container's; the code is this copy's in both, and $CONFIG is what every job reads. A prefix
+# replaces Snakemake's own, which is the strict mode: without pipefail, `keep` would hide that a job
+# failed. A terminal and a scheduler signal every process of a job. Bash must then wait for `maml`,
+# which saves, or the scheduler kills what bash leaves behind; and the log must outlast both of them.
+# A trap ends with what bash starts, while an ignored signal stays ignored there.
+CONTAINED = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+BIN = "" if CONTAINED else f"{shlex.quote(str(Path(sys.executable).parent))}:"
+KEEP = shlex.quote(str(Path(workflow.basedir, "workflow/keep.sh")))
 prefix = (
-    f"set -euo pipefail; {SAY_IF_KILLED} export CONFIG={paths.configuration(RUN)} PATH={BIN}:$PATH"
-    f" PYTHONPATH={shlex.quote(sys.path[0])}${{PYTHONPATH:+:$PYTHONPATH}}; "
+    f"set -euo pipefail; {SAY_IF_KILLED} export CONFIG={paths.configuration(RUN)} PATH={BIN}$PATH"
+    f" PYTHONPATH={shlex.quote(sys.path[0])}${{PYTHONPATH:+:$PYTHONPATH}};"
+    f" trap : INT TERM HUP; keep() (trap '' INT TERM HUP PIPE; exec bash {KEEP} \"$1\"); "
 )
 shell.prefix(prefix.replace("{", "{{").replace("}", "}}"))  # Snakemake formats it
 
-# A local run starts as many jobs as there are slots on the GPUs; which job gets which GPU is
-# settled by `maml.compute.devices.lease`. `--resources gpu=N` takes precedence.
-GPUS = visible_gpus() if settings.runtime.device != "cpu" and has_driver() else []
+# A job asks for a GPU if its device may be one; what this machine has decides nothing elsewhere. A
+# local run starts as many jobs as there are slots on its GPUs, and without a GPU the resource has no
+# limit; which job gets which GPU is settled by `maml.compute.devices.lease`. `--resources gpu=N`
+# takes precedence.
+GPU = 0 if settings.runtime.device == "cpu" else 1
+GPUS = visible_gpus() if GPU and has_driver() else []
 if GPUS:
     control.offer("gpu", len(GPUS) * settings.runtime.jobs_per_gpu)
 # Nor does it start more than have room in this machine's memory, by what each rule asks for.
 control.offer("mem_mb", machine_memory() // 10**6)
-GPU = 1 if GPUS or settings.runtime.device == "cuda" else 0
 
 
 wildcard_constraints:
     run=re.escape(RUN),  # another run's files would be made with this run's settings
     slug="|".join(map(re.escape, SLUGS)),
     dataset="|".join(map(re.escape, SLUGS.values())),
+
+
+def allocated(rule):
+    """Return what a scheduler gives a job of a rule."""
+    given = getattr(settings.resources, rule)
+    return {"mem_mb": given.memory_mb, "runtime": given.minutes}
 
 
 def job(wildcards):
@@ -78,6 +94,14 @@ def settings_of(seeds):
         return [training.training_settings() for training in trainings]
 
     return of
+
+
+def how_made(slug):
+    """Return what decides synthetic images; published ones are decided by their checksums."""
+    dataset = settings.datasets[SLUGS[slug]]
+    if dataset.source != "synthetic":
+        return None
+    return [dataset.model_dump(), code_of("synthesise")]
 
 
 def prepared(wildcards):
@@ -143,4 +167,4 @@ def cost_settings():
 
 def summary_settings():
     """Return the part of the configuration that tables and figures show."""
-    return settings.model_dump(exclude={"runtime", "mirror"})
+    return settings.model_dump(exclude={"runtime", "resources", "mirror"})

@@ -25,16 +25,17 @@ rule fetch:
         directory("data/raw/{slug}"),
     log:
         "logs/data/fetch-{slug}.log",
+    group:
+        "data"
     resources:
-        mem_mb=2000,
-        runtime=240,
+        **allocated("fetch"),
     params:
         dataset=lambda wildcards: SLUGS[wildcards.slug],
         made=lambda wildcards: how_made(wildcards.slug),
     message:
         "Fetching {params.dataset}"
     shell:
-        "maml download {params.dataset} {output} --config $CONFIG 2>&1 | tee -ia {log} >&2"
+        "maml download {params.dataset} {output} --config $CONFIG 2>&1 | keep {log}"
 
 
 rule prepare:
@@ -46,9 +47,10 @@ rule prepare:
         "data/processed/{slug}/dataset.json",
     log:
         "logs/data/prepare-{slug}.log",
+    group:
+        "data"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        **allocated("prepare"),
     params:
         dataset=lambda wildcards: SLUGS[wildcards.slug],
         folder=subpath(output[0], parent=True),
@@ -58,7 +60,7 @@ rule prepare:
         "Preparing {params.dataset}"
     shell:
         "maml prepare {params.dataset} {input.raw} {params.folder}"
-        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | keep {log}"
 
 
 rule preview:
@@ -74,9 +76,10 @@ rule preview:
         ),
     log:
         "logs/{run}/preview-{dataset}.log",
+    group:
+        "data"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **allocated("preview"),
     params:
         data=subpath(input[0], parent=True),
         experiment=shown,
@@ -88,4 +91,4 @@ rule preview:
         "Drawing sampled tasks of {wildcards.dataset}"
     shell:
         "maml preview {params.experiment} {params.data} {output}"
-        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | keep {log}"

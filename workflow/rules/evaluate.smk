@@ -22,11 +22,12 @@ rule evaluate:
         "results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv",
     log:
         "logs/{run}/evaluate/{experiment}/{method}/seed-{seed}.log",
+    group:
+        "training"
     threads: settings.runtime.threads
     resources:
+        **allocated("evaluate"),
         gpu=GPU,
-        mem_mb=4000,
-        runtime=240,
     params:
         data=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
@@ -37,7 +38,7 @@ rule evaluate:
     shell:
         "maml evaluate {wildcards.experiment} {wildcards.method} {wildcards.seed}"
         " {params.data} {params.folder}"
-        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | keep {log}"
 
 
 rule cost:
@@ -48,13 +49,12 @@ rule cost:
         "logs/{run}/cost.log",
     threads: settings.runtime.threads
     resources:
+        **allocated("cost"),
         gpu=GPU,
-        mem_mb=8000,
-        runtime=120,
     params:
         settings=cost_settings(),
         code=code_of("cost"),
     message:
         "Measuring what an iteration takes with each method"
     shell:
-        "maml cost {output} --config $CONFIG 2>&1 | tee -ia {log} >&2"
+        "maml cost {output} --config $CONFIG 2>&1 | keep {log}"

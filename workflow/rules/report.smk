@@ -46,9 +46,10 @@ rule tables:
         "results/{run}/tables/accuracy.json",
     log:
         "logs/{run}/tables.log",
+    group:
+        "summary"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **allocated("summarise"),
     params:
         settings=summary_settings(),
         code=code_of("tables"),
@@ -57,7 +58,7 @@ rule tables:
         "Rendering the tables"
     shell:
         "maml tables results/{wildcards.run}/runs results/{wildcards.run}/tables"
-        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | keep {log}"
 
 
 rule verdict:
@@ -85,9 +86,10 @@ rule verdict:
         "results/{run}/verdict/verdict.json",
     log:
         "logs/{run}/verdict.log",
+    group:
+        "summary"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **allocated("summarise"),
     params:
         settings=summary_settings(),
         code=code_of("verdict"),
@@ -96,7 +98,7 @@ rule verdict:
         "Judging the paper's claims"
     shell:
         "maml verdict results/{wildcards.run}/runs results/{wildcards.run}/verdict"
-        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | keep {log}"
 
 
 rule figures:
@@ -135,9 +137,10 @@ rule figures:
         "results/{run}/figures/first-order-difference.png",
     log:
         "logs/{run}/figures.log",
+    group:
+        "summary"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **allocated("summarise"),
     params:
         settings=summary_settings(),
         code=code_of("figures"),
@@ -146,7 +149,7 @@ rule figures:
         "Rendering the figures"
     shell:
         "maml figures results/{wildcards.run}/runs results/{wildcards.run}/figures"
-        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | keep {log}"
 
 
 rule plots:
@@ -160,9 +163,10 @@ rule plots:
         "results/{run}/plots/accuracy-by-step.csv",
     log:
         "logs/{run}/plots.log",
+    group:
+        "summary"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **allocated("summarise"),
     params:
         settings=summary_settings(),
         code=code_of("plots"),
@@ -170,7 +174,7 @@ rule plots:
         "Tabulating the plots"
     shell:
         "maml plots results/{wildcards.run}/runs results/{wildcards.run}/plots"
-        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | keep {log}"
 
 
 rule cards:
@@ -182,13 +186,14 @@ rule cards:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/README.md"),
     log:
         f"logs/{RUN}/cards.log",
+    group:
+        "summary"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **allocated("summarise"),
     params:
         settings=summary_settings(),
         code=code_of("cards"),
     message:
         "Writing the cards of the trained networks"
     shell:
-        "maml cards $(dirname $CONFIG)/runs --config $CONFIG 2>&1 | tee -ia {log} >&2"
+        "maml cards $(dirname $CONFIG)/runs --config $CONFIG 2>&1 | keep {log}"

@@ -28,11 +28,12 @@ rule train:
         "logs/{run}/train/{experiment}/{method}/seed-{seed}.log",
     wildcard_constraints:
         seed="|".join(map(str, ALONE)) or "none",
+    group:
+        "training"
     threads: settings.runtime.threads
     resources:
+        **allocated("train"),
         gpu=GPU,
-        mem_mb=4000,
-        runtime=2880,
     params:
         data=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
@@ -43,7 +44,7 @@ rule train:
     shell:
         "maml train {wildcards.experiment} {wildcards.method} {wildcards.seed}"
         " {params.data} {params.folder}"
-        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | keep {log}"
 
 
 for seeds in [group for group in settings.seed_groups() if len(group) > 1]:
@@ -62,11 +63,12 @@ for seeds in [group for group in settings.seed_groups() if len(group) > 1]:
             ),
         log:
             f"logs/{{run}}/train/{{experiment}}/{{method}}/seed-{'-'.join(map(str, seeds))}.log",
+        group:
+            "training"
         threads: settings.runtime.threads
         resources:
+            **allocated("train"),
             gpu=GPU,
-            mem_mb=4000,
-            runtime=2880 * len(seeds),
         params:
             data=subpath(input[0], parent=True),
             folders=lambda wildcards, output: list(dict.fromkeys(map(os.path.dirname, output))),
@@ -78,4 +80,4 @@ for seeds in [group for group in settings.seed_groups() if len(group) > 1]:
         shell:
             "maml train {wildcards.experiment} {wildcards.method} {params.seeds}"
             " {params.data} {params.folders}"
-            " --config $CONFIG 2>&1 | tee -ia {log} >&2"
+            " --config $CONFIG 2>&1 | keep {log}"

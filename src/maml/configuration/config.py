@@ -19,6 +19,7 @@ from maml.configuration.mistakes import validated
 from maml.configuration.overlays import load, merge
 from maml.configuration.renamed import check_names
 from maml.configuration.schema import (
+    Allocation,
     Classes,
     Dataset,
     Defaults,
@@ -30,6 +31,7 @@ from maml.configuration.schema import (
     Name,
     Network,
     Overrides,
+    Resources,
     Runtime,
     Select,
     Strict,
@@ -53,6 +55,7 @@ class Config(Strict):
     )
     runtime: Runtime
     verdict: VerdictSettings = Field(default_factory=VerdictSettings)
+    resources: Resources
     datasets: dict[Name, Dataset]
     networks: dict[Name, Network]
     methods: dict[Name, Method]
@@ -237,6 +240,8 @@ PLACES: dict[str, type[Strict]] = {
     "select": Select,
     "runtime": Runtime,
     "verdict": VerdictSettings,
+    "resources": Resources,
+    "resources.<rule>": Allocation,
     "datasets.<name>": Dataset,
     "datasets.<name>.classes": Classes,
     "networks.<name>": Network,

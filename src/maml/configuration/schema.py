@@ -337,3 +337,39 @@ class Runtime(Strict):
         description="GiB of a GPU's memory that the tensors of one job may take; what CUDA itself "
         "takes comes on top. null: no limit.",
     )
+    tensorboard: bool = Field(
+        default=False,
+        description="true: a training also writes event files for TensorBoard, to "
+        "logs/<run>/tensorboard.",
+    )
+
+
+class Allocation(Strict):
+    """What a job of one rule asks for."""
+
+    memory_mb: int = Field(
+        ge=1,
+        description="Main memory, in MB, without a GPU's own. Where there is no scheduler, as "
+        "many jobs run side by side as have room.",
+    )
+    minutes: int = Field(
+        ge=1,
+        description="Time until a scheduler ends the job. A training that needs more goes on "
+        "from its checkpoint in the next attempt; other rules start afresh.",
+    )
+
+
+class Resources(Strict):
+    """What the jobs of each rule ask for.
+
+    CPUs are `runtime.threads`; a training or evaluation gets one GPU unless `runtime.device` is
+    `cpu`. `summarise` is for verdict, tables, figures, plots and cards, each.
+    """
+
+    fetch: Allocation
+    prepare: Allocation
+    preview: Allocation
+    train: Allocation
+    evaluate: Allocation
+    cost: Allocation
+    summarise: Allocation

@@ -23,7 +23,8 @@ from maml.data.download import other_mirror
 from maml.data.mirrors import named
 from maml.files import paths
 from maml.files.atomic import atomic_file
-from maml.workflow import records, versioning
+from maml.workflow import queue, records, versioning
+from maml.workflow.ending import Ending
 
 INTERRUPTED = 130
 SOURCE = str(Path(maml.__file__).parents[1])
@@ -61,6 +62,7 @@ class RunControl:
         self._workflow = workflow
         here, given = Path("config.yaml"), workflow.config_settings
         self.file = str(here if here.exists() else Path(workflow.basedir, here))
+        self._ending = Ending()
         base = load([self.file])
         below = {} if given.replace_workflow_config else base
         self._raw = with_values(merge(below, load(given.configfiles)), given.config_args)
@@ -80,14 +82,22 @@ class RunControl:
     def begin(self) -> None:
         """Write the configuration that every job reads, and print the plan of what is trained.
 
-        Leaves with 1 where images are to be fetched first.
+        Leaves with 1 where images are to be fetched first, or jobs of an earlier run are left.
         """
+        if left := queue.left_behind():
+            print(f"snakemake: {queue.first_end(left)}", file=sys.stderr)
+            sys.exit(1)
         if self._say_what_comes_first():
             sys.exit(1)
+        self._ending.listen()
         self._write_configuration()
         records.keep_as_jobs_finish(self.config)
         if any(map(_is_training, self._needed_jobs())):
             self._announce()
+
+    def say_how_it_ended(self) -> None:
+        """Say that a job failed, or that the run was interrupted, and what to do."""
+        self._ending.say()
 
     def end(self) -> None:
         """Record the run with DVC if it was all of it, and whole.

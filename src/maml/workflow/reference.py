@@ -61,6 +61,11 @@ def _configuration(config: Config) -> str:
         _section("Top level", configuration.Config, {"value": config}),
         _section("`select`", schema.Select, {"value": config.select}),
         _section("`runtime`", schema.Runtime, {"value": config.runtime}),
+        _section(
+            "`resources.<rule>`",
+            schema.Allocation,
+            {name: getattr(config.resources, name) for name in schema.Resources.model_fields},
+        ),
         _section("`datasets.<name>`", schema.Dataset, config.datasets),
         _section(
             "`datasets.<name>.classes`",

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,9 +23,11 @@ from rich.text import Text
 from maml.configuration.config import Config, Job
 from maml.files import paths
 from maml.training.progress import Heartbeat, duration
+from maml.workflow import queue
 
 SILENT_SECONDS = 600  # a job of another host that says nothing for so long has stopped
 WATCH_SECONDS = 1.0
+QUEUE_SECONDS = 30.0  # a scheduler is asked less often: it has others to serve
 PLAIN_WIDTH = 120  # columns where no terminal says how many
 
 STYLES = {
@@ -35,6 +38,7 @@ STYLES = {
     "training": "cyan",
     "evaluating": "cyan",
     "trained": "blue",
+    "queued": "magenta",
     "waiting": "dim",
     "done": "green",
 }
@@ -48,7 +52,8 @@ class Status:
     Attributes:
         job: which.
         state: a key of :data:`STYLES`. ``trained`` waits for its evaluation; ``stopped`` was
-            killed without a word; ``diverged`` is done, without an accuracy.
+            killed without a word; ``queued`` waits for a scheduler, for the first time or again;
+            ``diverged`` is done, without an accuracy.
         accuracy: 0 to 1: the reported meta-test accuracy once done, before that the job's latest.
         beat: what the job last said, if it ever ran here.
         note: why it is in this state, where that needs words.
@@ -66,8 +71,29 @@ class Status:
         return self.state in ("done", "diverged")
 
 
-def status_of(job: Job) -> Status:
-    """Return how far ``job`` is."""
+def status_of(job: Job, queued: Mapping[Path, queue.Entry] | None = None) -> Status:
+    """Return how far ``job`` is.
+
+    Args:
+        job: which.
+        queued: what :func:`maml.workflow.queue.by_output` says.
+    """
+    status = _own_status(job)
+    if not queued or status.finished or status.state in ("training", "evaluating"):
+        return status
+    folder = paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
+    entries = [queued.get(folder / name) for name in ("training.json", "evaluation.csv")]
+    entry = next(filter(None, entries), None)
+    if entry is None or (status.state == "trained" and not entry.waits):
+        return status
+    notes = [] if entry.waits else ["starts"]
+    if status.state in ("interrupted", "stopped", "failed"):
+        notes.append(f"again, as it was {status.state}")
+    return Status(job, "queued", status.accuracy, status.beat, ", ".join(notes))
+
+
+def _own_status(job: Job) -> Status:
+    """Return how far a job is by what it left itself."""
     beat = Heartbeat.read(job)
     evaluation = (
         paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
@@ -145,7 +171,8 @@ def show(config: Config, watch: bool) -> None:
         watch: refresh until all are done or the user interrupts.
     """
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
-    statuses = [status_of(job) for job in config.jobs()]
+    queued, asked = queue.by_output(), time.monotonic()
+    statuses = [status_of(job, queued) for job in config.jobs()]
     if not watch:
         console.print(_render(config.run, statuses, plain=not console.is_terminal))
         return
@@ -164,7 +191,9 @@ def show(config: Config, watch: bool) -> None:
                 if all(status.finished for status in statuses):
                     break
                 time.sleep(WATCH_SECONDS)
-                statuses = [status_of(job) for job in config.jobs()]
+                if time.monotonic() - asked >= QUEUE_SECONDS:
+                    queued, asked = queue.by_output(), time.monotonic()
+                statuses = [status_of(job, queued) for job in config.jobs()]
     except KeyboardInterrupt:  # how a watch ends
         pass
 

@@ -1,0 +1,43 @@
+"""The profiles as they stand, without the clusters that they are for."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+from helpers import ROOT
+
+COMMAND = ("--profile", "profiles/slurm", "--dry-run")
+NO_PLUGIN = "the plugin for Slurm is not installed; to install it: "
+NO_SLURM = "there is no Slurm here (no sbatch); without it: snakemake"
+
+
+def snakemake(start, path):
+    """Run Snakemake's command after a line of Python, and return what it says."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{start}; from snakemake.cli import main; main()", *COMMAND],
+        cwd=ROOT,
+        env={"PATH": path, "PYTHONPATH": str(ROOT / "src"), "HOME": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    return done.stderr.splitlines()[-1]
+
+
+def test_without_the_plugin_one_line_names_the_command(tmp_path):
+    hidden = (
+        "import importlib.util as u; find = u.find_spec; u.find_spec ="
+        " lambda name, *others: None if 'executor_plugin_slurm' in name else find(name, *others)"
+    )
+    said = snakemake(hidden, str(tmp_path))
+    assert said == f"snakemake: {NO_PLUGIN}{sys.executable} -m pip install " + (
+        "snakemake-executor-plugin-slurm"
+    )
+
+
+@pytest.mark.skipif(
+    not find_spec("snakemake_executor_plugin_slurm"), reason="the extra slurm is not installed"
+)
+def test_without_slurm_one_line_says_so(tmp_path):
+    assert snakemake("pass", str(tmp_path)) == f"snakemake: {NO_SLURM}"
