@@ -232,8 +232,21 @@ def plan(
     elsewhere: Annotated[
         bool, typer.Option("--elsewhere", help="The jobs run on other machines, as on a cluster.")
     ] = False,
+    profile: Annotated[
+        str | None, typer.Option(help="slurm: hours and schedule on a cluster's GPUs.")
+    ] = None,
+    machine: Annotated[
+        str | None, typer.Option(help="The cluster's GPU, as `maml plan` names it there.")
+    ] = None,
 ) -> None:
     """Print what a run would compute, on what, and how long it would take."""
+    if profile is not None:
+        from maml.workflow.clusterplan import print_cluster_plan
+
+        if profile != "slurm":
+            raise UserError(f"--profile: {profile!r} is not one of: slurm")
+        print_cluster_plan(configuration.read(config), machine)
+        return
     from maml.workflow.plan import print_plan
 
     with _project(config) as settings:

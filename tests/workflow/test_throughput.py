@@ -8,6 +8,7 @@ from helpers import ROOT
 from maml.configuration import config
 from maml.configuration.schema import Network
 from maml.files import paths
+from maml.files.errors import UserError
 from maml.training import iteration
 from maml.workflow import throughput
 from maml.workflow.throughput import speed
@@ -101,10 +102,24 @@ def test_what_computes_otherwise_is_measured_anew(job, computed, smoke):
     speed(changed(job, meta_batch_size=3), said.append)
     assert len(said) == 3
     speed(job.model_copy(update={"dataset": job.dataset.model_copy(update={"image_size": 32})}))
-    assert len(json.loads(throughput.CACHE.read_text())) == 7
+    ((device, known),) = json.loads(throughput.CACHE.read_text()).items()
+    assert device.startswith("cpu: ")
+    assert len(known) == 7
     said.clear()
     speed(smoke.job("omniglot-5way-1shot", "anil", 0), said.append)
     assert said == [f"omniglot-5way-1shot anil {what}" for what in ("iteration", "task")]
+
+
+def test_another_machine_is_known_by_what_it_measured(job, computed):
+    with pytest.raises(UserError, match=r"was not measured on cuda: NVIDIA H100.*`maml plan`"):
+        speed(job, machine="cuda: NVIDIA H100")
+    measured = speed(job)
+    (here,) = throughput.machines()
+    throughput.CACHE.write_text(throughput.CACHE.read_text().replace(here, "cuda: NVIDIA H100"))
+    assert speed(job, machine="cuda: NVIDIA H100") == measured
+    assert speed(changed(job, iterations=9), machine="cuda: NVIDIA H100") == measured
+    speed(job)
+    assert sorted(throughput.machines()) == sorted([here, "cuda: NVIDIA H100"])
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", '{"a": 1'])
@@ -112,7 +127,8 @@ def test_a_damaged_memory_is_replaced(job, computed, content):
     throughput.CACHE.parent.mkdir()
     throughput.CACHE.write_text(content)
     speed(job)
-    assert len(json.loads(throughput.CACHE.read_text())) == 2
+    (known,) = json.loads(throughput.CACHE.read_text()).values()
+    assert len(known) == 2
 
 
 def test_a_memory_that_cannot_be_written_is_done_without(job, computed):

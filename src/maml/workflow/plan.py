@@ -8,7 +8,6 @@ import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -169,19 +168,26 @@ def time_left(
     speeds: dict[Pair, Speed],
     workers: Workers,
 ) -> float:
-    """Return the seconds until the last job ends, each taken by the worker that is free first.
+    """Return the seconds until the last job ends, each taken by the worker that is free first."""
+    free = [0.0] * workers.speed
+    for seconds in pieces(config, left, speeds).values():
+        heapq.heapreplace(free, free[0] + seconds)
+    return max(free)
 
-    Seeds that are trained together are one piece of work.
+
+def pieces(
+    config: Config, left: Left, speeds: dict[Pair, Speed]
+) -> dict[tuple[str, str, tuple[int, ...]], float]:
+    """Return the work that is left, in seconds: experiment, method and seeds of one job → time.
+
+    Seeds that are trained together are one piece of work, their evaluations included.
     """
-    pieces: dict[tuple[Any, ...], float] = defaultdict(float)
+    found: dict[tuple[str, str, tuple[int, ...]], float] = defaultdict(float)
     for job in config.jobs():
         if work := left[job_key(job)]:
             pair = (job.experiment, job.method)
-            pieces[*pair, *job.seeds] += seconds_of(work, speeds[pair])
-    free = [0.0] * workers.speed
-    for seconds in pieces.values():
-        heapq.heapreplace(free, free[0] + seconds)
-    return max(free)
+            found[*pair, tuple(job.seeds)] += seconds_of(work, speeds[pair])
+    return found
 
 
 def _work_left(pair: Pair, left: Left) -> list[Remaining]:
@@ -228,7 +234,7 @@ def _data(config: Config, slug: str, name: str) -> str:
         case _ if mirror:
             return f"{name} is to be fetched from {mirror}"
         case _:
-            return f"{name} is to be downloaded, {_size(_published_bytes(dataset))}"
+            return f"{name} is to be downloaded, {size(_published_bytes(dataset))}"
 
 
 def _prepared(slug: str) -> bool:
@@ -245,9 +251,9 @@ def _disk(config: Config, left: Left) -> str:
     try:
         free = shutil.disk_usage(Path.cwd()).free
     except OSError as error:
-        return f"about {_size(needed)} needed; what is free is unknown: {error}"
+        return f"about {size(needed)} needed; what is free is unknown: {error}"
     few = "" if needed < free else ": not enough; make room, or run elsewhere"
-    return f"about {_size(needed)} needed, {_size(free)} free{few}"
+    return f"about {size(needed)} needed, {size(free)} free{few}"
 
 
 def needed_bytes(config: Config, left: Left) -> int:
@@ -300,7 +306,7 @@ def _short(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
     """Return a number of bytes for people, in powers of 1,000."""
     if count < 1e6:
         return f"{count / 1e3:.0f} kB"

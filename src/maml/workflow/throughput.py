@@ -1,8 +1,9 @@
 """How fast this machine computes a job: measured once, then remembered.
 
 What is remembered is that of the same device, versions, code and amount of computation; the seed,
-the number of iterations and the step sizes do not matter. On a CPU a large meta-batch is measured
-by a few of its tasks: its time is theirs in proportion, to a tenth, and so takes seconds.
+the number of iterations and the step sizes do not matter. Machines that share the folder share what
+is remembered, each under the name of its device. On a CPU a large meta-batch is measured by a few
+of its tasks: its time is theirs in proportion, to a tenth, and so takes seconds.
 """
 
 import json
@@ -59,22 +60,32 @@ class Speed:
     test_task: float
 
 
-def speed(job: Job, say: Callable[[str], None] = lambda what: None) -> Speed:
-    """Return how fast this machine computes ``job``, remembered or measured now.
+def speed(
+    job: Job, say: Callable[[str], None] = lambda what: None, *, machine: str | None = None
+) -> Speed:
+    """Return how fast a machine computes ``job``.
 
     Args:
         job: what to compute; its data need not be there.
         say: told what is measured, before each measurement that takes seconds.
+        machine: the device of another one, whose speed must be remembered; None: this machine,
+            whose speed is measured now if it is not.
 
     Raises:
-        UserError: the device that ``runtime.device`` asks for is not there.
+        UserError: the device that ``runtime.device`` asks for is not there, or the other machine
+            has not measured this.
     """
     also = {**_derivatives(job), "seeds_at_once": len(job.seeds)}
-    iteration = _remembered(job, "iteration", also, _measure_iteration, say)
+    iteration = _remembered(job, "iteration", also, _measure_iteration, say, machine)
     # Tasks are adapted without second derivatives: the same for all methods that adapt as much.
     less = {} if job.gradient.adapted == "all" else {"adapted": job.gradient.adapted}
-    tasks = _remembered(job, "task", less, _measure_tasks, say)
+    tasks = _remembered(job, "task", less, _measure_tasks, say, machine)
     return Speed(iteration, *tasks)
+
+
+def machines() -> list[str]:
+    """Return the devices that have measured anything in this folder."""
+    return [name for name, known in _read_cache().items() if isinstance(known, dict)]
 
 
 def _derivatives(job: Job) -> dict[str, Any]:
@@ -87,13 +98,14 @@ def _remembered(
     also: dict[str, Any],
     measure: Callable[[Session], Result],
     say: Callable[[str], None],
+    machine: str | None,
 ) -> Result:
-    """Return what was measured with this device, code and work, or measure it now."""
-    device = devices.choose(job.runtime.device)
+    """Return what was measured with a device, this code and work; measure it now if it is ours."""
+    device = None if machine else devices.choose(job.runtime.device)
+    name = machine or devices.describe(device)
     key = provenance.digest_of(
         {
             "what": what,
-            "device": devices.describe(device),
             "versions": provenance.versions(),
             "code": _code(),
             "settings": job.settings.model_dump(include=WORK),
@@ -105,16 +117,29 @@ def _remembered(
             **also,
         }
     )
-    known = _read_cache()
+    known = _known(name)
     if key not in known:
+        if device is None:
+            raise UserError(
+                f"{job.experiment} was not measured on {name}, at least not with this code; there:"
+                " `maml plan`, as in `srun --gpus=1 maml plan`"
+            )
         say(" ".join([job.experiment, *([job.method] if also else []), what]))
         devices.limit_memory(device, job.runtime.gpu_memory_gib)
         arithmetic.set_up(device, job.runtime.threads)
-        known = _read_cache() | {key: measure(random_session(job, device))}
+        measured = measure(random_session(job, device))
+        known = _known(name) | {key: measured}
         # A measurement that cannot be remembered is as good.
         with suppress(OSError, UserError), atomic_file(CACHE) as unfinished:
-            unfinished.write_text(json.dumps(known, indent=1), encoding="utf-8")
+            content = json.dumps(_read_cache() | {name: known}, indent=1)
+            unfinished.write_text(content, encoding="utf-8")
     return known[key]
+
+
+def _known(name: str) -> dict[str, Any]:
+    """Return what is remembered of a device."""
+    known = _read_cache().get(name)
+    return known if isinstance(known, dict) else {}
 
 
 @cache

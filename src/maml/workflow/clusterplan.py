@@ -1,0 +1,150 @@
+"""What a run would take on a cluster's GPUs: ``maml plan --profile slurm``."""
+
+import heapq
+import math
+import sys
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from maml.configuration.config import Config
+from maml.files.errors import UserError
+from maml.training.progress import duration
+from maml.workflow import throughput
+from maml.workflow.plan import PLAIN_WIDTH, job_key, needed_bytes, pieces, size
+from maml.workflow.remaining import remaining
+
+GPUS = (1, 4, 16)
+SHOWN_GPUS = 8  # whose schedule is shown
+COLUMNS = 64  # of a schedule
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One job's time on a GPU.
+
+    Attributes:
+        job: experiment, method and seeds.
+        start: seconds after the beginning.
+        end: likewise.
+    """
+
+    job: tuple[str, str, tuple[int, ...]]
+    start: float
+    end: float
+
+
+def schedule(work: dict[tuple[str, str, tuple[int, ...]], float], gpus: int) -> list[list[Slot]]:
+    """Return the jobs of each GPU, the longest first, each on the GPU that is free first.
+
+    Args:
+        work: job → seconds.
+        gpus: how many.
+    """
+    rows: list[list[Slot]] = [[] for _ in range(gpus)]
+    free = [(0.0, number) for number in range(gpus)]
+    for job, seconds in sorted(work.items(), key=lambda item: -item[1]):
+        start, number = free[0]
+        heapq.heapreplace(free, (start + seconds, number))
+        rows[number].append(Slot(job, start, start + seconds))
+    return rows
+
+
+def wall_seconds(rows: list[list[Slot]]) -> float:
+    """Return when the last job of a schedule ends."""
+    return max((row[-1].end for row in rows if row), default=0.0)
+
+
+def utilisation(rows: list[list[Slot]]) -> float:
+    """Return the share of all GPUs' time, to the end of the last job, in which they compute."""
+    busy = sum(slot.end - slot.start for row in rows for slot in row)
+    return busy / (wall_seconds(rows) * len(rows)) if busy else 0.0
+
+
+def print_cluster_plan(config: Config, machine: str | None = None) -> None:
+    """Print GPU-hours, wall time for some numbers of GPUs, a schedule, attempts and disk.
+
+    Queues, and a scheduler that starts the jobs in another order, come on top.
+
+    Args:
+        config: of the run.
+        machine: the device on which the jobs run, as ``maml plan`` named it there; by default the
+            GPU that was measured in this folder.
+
+    Raises:
+        UserError: no machine, several, or another one was measured.
+    """
+    machine = machine or _measured()
+    left = {job_key(job): remaining(job) for job in config.jobs()}
+    seed = config.select.seeds[0]
+    speeds = {
+        pair: throughput.speed(config.job(*pair, seed), machine=machine) for pair in config.pairs()
+    }
+    work = pieces(config, left, speeds)
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    done = sum(not value for value in left.values())
+    console.print(f"run {config.run}: {len(left)} trainings with an evaluation each, {done} done")
+    console.print(
+        f"on {machine}, as measured there; {sum(work.values()) / 3600:.1f} GPU-hours left"
+    )
+    if work:
+        table = Table(box=None)
+        for heading in ("GPUs", "time", "in use"):
+            table.add_column(heading, justify="right")
+        for gpus in GPUS:
+            rows = schedule(work, gpus)
+            table.add_row(str(gpus), duration(wall_seconds(rows)), f"{utilisation(rows):.0%}")
+        console.print(table)
+        _print_schedule(console, schedule(work, SHOWN_GPUS))
+    limit = 60 * config.resources.train.minutes
+    for (experiment, method, _), seconds in _longest(work).items():
+        if seconds > limit:
+            attempts = math.ceil(seconds / limit)
+            console.print(
+                f"{experiment} {method} takes {duration(seconds)}: about {attempts} attempts of"
+                f" resources.train.minutes, {config.resources.train.minutes}"
+            )
+    console.print(f"disk: about {size(needed_bytes(config, left))} on the shared file system")
+
+
+def _measured() -> str:
+    gpus = [name for name in throughput.machines() if name.startswith("cuda")]
+    if len(gpus) == 1:
+        return gpus[0]
+    if gpus:
+        raise UserError(f"several GPUs were measured; name one with --machine: {'; '.join(gpus)}")
+    raise UserError(
+        "no GPU was measured in this folder yet; measure one of the cluster's:"
+        " srun --gpus=1 maml plan"
+    )
+
+
+def _longest(
+    work: dict[tuple[str, str, tuple[int, ...]], float],
+) -> dict[tuple[str, str, tuple[int, ...]], float]:
+    """Return the longest job of each experiment and method."""
+    longest: dict[tuple[str, str], tuple[float, tuple[str, str, tuple[int, ...]]]] = {}
+    for job, seconds in work.items():
+        longest[job[:2]] = max(longest.get(job[:2], (0.0, job)), (seconds, job))
+    return {job: seconds for seconds, job in longest.values()}
+
+
+def _print_schedule(console: Console, rows: list[list[Slot]]) -> None:
+    """Print a line a GPU, a letter for each experiment and method."""
+    whole = wall_seconds(rows)
+    names = list(dict.fromkeys(slot.job[:2] for row in rows for slot in row))
+    letters = {name: chr(ord("a") + index % 26) for index, name in enumerate(names)}
+    console.print(
+        f"{len(rows)} GPUs, the longest first: {duration(whole)}, {utilisation(rows):.0%} in use"
+    )
+    for number, row in enumerate(rows):
+        line = ""
+        for slot in row:
+            until = round(COLUMNS * slot.end / whole)
+            line += letters[slot.job[:2]].ljust(until - len(line), letters[slot.job[:2]])
+            if len(line) > 1 and slot is not row[-1]:
+                line = f"{line[:-1]}|"
+        console.print(f"  GPU {number}  {line[:COLUMNS].ljust(COLUMNS, '.')}")
+    for name, letter in letters.items():
+        console.print(f"  {letter} {' '.join(name)}")
