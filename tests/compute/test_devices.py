@@ -173,6 +173,40 @@ def test_a_killed_holder_frees_its_gpu(tmp_path):
             assert second.stdout.readline() == "0\n"
 
 
+def gpu_of_a_job(folder, error):
+    """Return the GPU that a job had, which ended with an error."""
+    with contextlib.suppress(type(error)), devices.lease(1, folder) as gpu:
+        raise error
+    return gpu
+
+
+@pytest.mark.parametrize(
+    ("error", "left_alone"),
+    [
+        (torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), False),
+        (RuntimeError("the weights have other shapes"), False),
+        (UserError("the disk is full"), False),
+    ],
+)
+def test_a_gpu_that_fails_is_left_alone_while_there_is_another(
+    gpus, tmp_path, monkeypatch, capsys, error, left_alone
+):
+    assert gpu_of_a_job(tmp_path, error) == "0"
+    with devices.lease(1, tmp_path) as gpu:
+        assert gpu == ("1" if left_alone else "0")
+    assert ("GPU 0 failed" in capsys.readouterr().err) == left_alone
+    monkeypatch.setattr(devices, "FAILED_SECONDS", -1)  # some time later
+    with devices.lease(1, tmp_path) as gpu:
+        assert gpu == "0"
+
+
+def test_where_every_gpu_failed_they_are_tried_again(gpus, tmp_path):
+    error = torch.AcceleratorError("CUDA error: unspecified launch failure")
+    assert [gpu_of_a_job(tmp_path, error) for _ in range(3)] == ["0", "1", "0"]
+
+
 def test_jobs_of_a_scheduler_do_not_wait_for_each_other(gpus, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("SLURM_JOB_ID", "17")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LEASES = paths.STATE / "leases"
 POLL_SECONDS = 1.0
+FAILED_SECONDS = 3600.0  # for which a GPU that failed is left alone
 
 ARITHMETIC = {
     "cpu": (
@@ -135,7 +136,8 @@ def lease(slots_per_gpu: int, folder: Path) -> Iterator[str]:
 
     From then on CUDA sees that GPU alone, as ``cuda:0``; so take it before CUDA is initialised.
     Every slot is a file that is locked while it is held. The kernel unlocks it when the process
-    ends, however it ends.
+    ends, however it ends. A GPU on which the block fails is left alone for a while, by jobs that
+    have another one.
 
     Args:
         slots_per_gpu: how many processes may share a GPU.
@@ -144,39 +146,65 @@ def lease(slots_per_gpu: int, folder: Path) -> Iterator[str]:
     gpus = visible_gpus()
     # Fill every GPU's first slot before any second one.
     slots = [(gpu, slot) for slot in range(slots_per_gpu) for gpu in gpus]
-    gpu, lock = _first_free(
-        [(gpu, file_lock(folder / _file_name(gpu, slot))) for gpu, slot in slots]
-    )
+    locks = [(gpu, file_lock(folder / _file_name(gpu, f"{slot}.lock"))) for gpu, slot in slots]
+    failures = {gpu: folder / _file_name(gpu, "failed") for gpu in gpus}
+    gpu, lock = _first_free(locks, failures)
     try:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         yield gpu
+    except Exception as error:
+        if _is_the_devices(error):
+            failures[gpu].touch()
+            print(f"GPU {gpu} failed; jobs that have another leave it alone", file=sys.stderr)
+        raise
     finally:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         lock.release()
 
 
-def _first_free(slots: list[tuple[str, BaseFileLock]]) -> tuple[str, BaseFileLock]:
+def _first_free(
+    slots: list[tuple[str, BaseFileLock]], failures: dict[str, Path]
+) -> tuple[str, BaseFileLock]:
     said = False
     while True:
-        for gpu, lock in slots:
+        good = [each for each in slots if not _failed(failures[each[0]])] or slots
+        for gpu, lock in good:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
                 continue
             return gpu, lock
         if not said:
-            print(f"waiting for a GPU: all {len(slots)} slots are taken", file=sys.stderr)
+            print(f"waiting for a GPU: all {len(good)} slots are taken", file=sys.stderr)
             said = True
         time.sleep(POLL_SECONDS)
 
 
-def _file_name(gpu: str, slot: int) -> str:
+def _failed(mark: Path) -> bool:
+    try:
+        return time.time() - mark.stat().st_mtime < FAILED_SECONDS
+    except FileNotFoundError:
+        return False
+
+
+def _is_the_devices(error: Exception) -> bool:
+    """Tell whether an error is the GPU's own; that its memory is too short is the job's."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    return isinstance(error, torch.AcceleratorError) or (
+        isinstance(error, RuntimeError) and str(error).startswith(("CUDA error", "cuDNN error"))
+    )
+
+
+def _file_name(gpu: str, what: str) -> str:
     """Return a name that is unique among machines and schedulers' jobs that share a folder.
 
     Slurm numbers the GPUs of each job from 0.
     """
     owner = "-".join([socket.gethostname(), *filter(None, [os.environ.get("SLURM_JOB_ID")])])
-    return f"{owner}-{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}-{slot}.lock"
+    return f"{owner}-{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}-{what}"
 
 
 def describe(device: "torch.device") -> str:
