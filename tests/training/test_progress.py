@@ -80,10 +80,10 @@ def test_the_heartbeat_says_how_far_the_job_is(job, clock):
         beat = Heartbeat.read(job)
         assert (beat.done, beat.total, beat.accuracy, beat.loss) == (25, 600, 0.5, None)
         assert beat.pid == os.getpid()
-        clock[0] += progress.HEARTBEAT_SECONDS / 2
+        clock[0] += progress.EVERY_SECONDS["heartbeat"] / 2
         shown.update(50)
         assert Heartbeat.read(job).done == 25  # too soon to write again
-        clock[0] += progress.HEARTBEAT_SECONDS
+        clock[0] += progress.EVERY_SECONDS["heartbeat"]
         shown.update(75)
         assert Heartbeat.read(job).done == 75
         shown.update(600)

@@ -60,3 +60,8 @@ def snapshot_evaluation(folder: Path, iteration: int) -> Path:
 def heartbeat(run: str, experiment: str, method: str, seed: int) -> Path:
     """Return the file in which a running job says how far it is."""
     return STATE / "status" / run / experiment / method / f"seed-{seed}.json"
+
+
+def events(run: str, experiment: str, method: str, seed: int) -> Path:
+    """Return the folder of a training's event files for TensorBoard."""
+    return Path("logs") / run / "tensorboard" / experiment / method / f"seed-{seed}"

@@ -56,6 +56,7 @@ def run(
                     row = validate(session, state)
                 state.validation_seconds += time.perf_counter() - began
                 state.add_row(row)
+                progress.add_row(state.job.seed, row)
         if saves or group.finished:
             save(group, checkpoint)
         stop.check()

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from maml.configuration.config import Job
 from maml.files import paths
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
+from maml.training.events import Events
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,7 @@ class Heartbeat:
             return None
 
 
-BAR_SECONDS = 0.2
-HEARTBEAT_SECONDS = 2.0
-LINE_SECONDS = 30.0
+EVERY_SECONDS = {"bar": 0.2, "heartbeat": 2.0, "line": 30.0, "events": 30.0}
 
 FINISHED = {"training": "trained", "evaluating": "done"}
 
@@ -109,8 +109,10 @@ class Progress:
         self._shown: int | None = None
         self._numbers: dict[str, SupportsFloat] = {}
         self._start: tuple[int, float] | None = None  # of the speed: units done, and when
-        self._last = {"bar": -math.inf, "heartbeat": -math.inf, "line": -math.inf}
+        self._last = dict.fromkeys(EVERY_SECONDS, -math.inf)
         self._bar = _bar() if sys.stderr.isatty() else None
+        writes = stage == "training" and job.runtime.tensorboard
+        self._events = {each.seed: Events(each) for each in jobs} if writes else {}
 
     def __enter__(self) -> Progress:
         self._beat(self._stage)
@@ -136,6 +138,8 @@ class Progress:
         else:  # KeyboardInterrupt, SystemExit
             self._beat("interrupted")
             self.say(f"interrupted at {self._done:,} of {self._total:,} {self._unit}")
+        for events in self._events.values():
+            events.close()
         if self._bar:
             self._bar.stop()
 
@@ -156,6 +160,16 @@ class Progress:
             self._show()
         if self._due("heartbeat", now) or done == self._total:
             self._beat(self._stage)
+        if numbers and self._events and (self._due("events", now) or done == self._total):
+            for events in self._events.values():
+                events.write(done, {name: self._number(name) for name in numbers})
+
+    def add_row(self, seed: int, row: Mapping[str, float]) -> None:
+        """Take over a row of a seed's learning curve."""
+        if self._events:
+            named = {key: row[key] for key in ("validation_loss", "validation_accuracy")}
+            finite = {key: value for key, value in named.items() if math.isfinite(value)}
+            self._events[seed].write(int(row["iteration"]), finite)
 
     def say(self, line: str) -> None:
         """Print one line to the log or above the bar."""
@@ -168,8 +182,7 @@ class Progress:
                 print(f"{stamp} {self._name}: {line}", file=sys.stderr, flush=True)
 
     def _due(self, what: str, now: float) -> bool:
-        every = {"bar": BAR_SECONDS, "heartbeat": HEARTBEAT_SECONDS, "line": LINE_SECONDS}[what]
-        if now - self._last[what] < every:
+        if now - self._last[what] < EVERY_SECONDS[what]:
             return False
         self._last[what] = now
         return True
