@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
-LOCK = $(COMPILE) --extra dev --extra dvc pyproject.toml -o requirements.lock
+LOCK = $(COMPILE) --extra dev --extra dvc --extra slurm --extra tensorboard pyproject.toml -o requirements.lock
 
 # Run a preset, render its report and say where both are.
 define preset
@@ -16,7 +16,7 @@ $(SNAKEMAKE) --configfile workflow/presets/$(1).yaml --report results/$(1)/repor
 @echo "Tables, figures and report.html are in results/$(1)."
 endef
 
-.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-mirror lint lock upgrade benchmark card card-bundle card-import fuzz mutants clean
+.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-slurm test-mirror lint lock upgrade benchmark card card-bundle card-import fuzz mutants clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -56,6 +56,9 @@ fuzz: setup ## search for files that make a reader crash, for about ten minutes
 mutants: setup ## see whether the tests notice mistakes in the code: a night on two cores
 	PYTHONPATH=tests nice $(BIN)/python -m mutants $(if $(ROOMS),--rooms $(ROOMS)) $(if $(SAMPLE),--sample $(SAMPLE))
 
+test-slurm: setup ## the workflow on a Slurm that is started for it, about half an hour; as root
+	$(BIN)/pytest -m slurm -s --timeout=0
+
 test-mirror: setup ## the authors' weights on the real mini-ImageNet: MAML_MIRROR=<folder>
 	$(BIN)/pytest -m mirror -s --timeout=0
 
@@ -63,6 +66,7 @@ lint: setup ## the style checks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/hadolint Containerfile
 
 # Versions are part of a result: those of torch and numpy move only by hand, and by a reason.
 lock: setup ## add to the lock what pyproject.toml asks for anew; no other version moves
