@@ -183,7 +183,7 @@ def cost(
     rounds: Annotated[int, typer.Option(min=1, help="Iterations of each method, in turns.")] = 15,
 ) -> None:
     """Measure what a meta-iteration takes with each method: arithmetic, memory, time."""
-    from maml.training.cost import write_cost
+    from maml.training.iteration_cost import write_cost
 
     write_cost(configuration.read(config), rounds, out)
 

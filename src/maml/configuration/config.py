@@ -55,7 +55,7 @@ class Config(Strict):
     )
     runtime: Runtime
     verdict: VerdictSettings = Field(default_factory=VerdictSettings)
-    resources: Resources
+    resources: Resources = Resources()
     datasets: dict[Name, Dataset]
     networks: dict[Name, Network]
     methods: dict[Name, Method]

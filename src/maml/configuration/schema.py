@@ -366,10 +366,10 @@ class Resources(Strict):
     `cpu`. `summarise` is for verdict, tables, figures, plots and cards, each.
     """
 
-    fetch: Allocation
-    prepare: Allocation
-    preview: Allocation
-    train: Allocation
-    evaluate: Allocation
-    cost: Allocation
-    summarise: Allocation
+    fetch: Allocation = Allocation(memory_mb=2000, minutes=240)
+    prepare: Allocation = Allocation(memory_mb=8000, minutes=60)
+    preview: Allocation = Allocation(memory_mb=2000, minutes=10)
+    train: Allocation = Allocation(memory_mb=4000, minutes=720)
+    evaluate: Allocation = Allocation(memory_mb=4000, minutes=60)
+    cost: Allocation = Allocation(memory_mb=8000, minutes=120)
+    summarise: Allocation = Allocation(memory_mb=2000, minutes=30)

@@ -25,7 +25,7 @@ JOBS = {
     "preview": "maml.results.preview",
     "train": "maml.training.loop",
     "evaluate": "maml.training.evaluate",
-    "cost": "maml.training.cost",
+    "cost": "maml.training.iteration_cost",
     "verdict": "maml.results.verdict",
     "tables": "maml.results.tables",
     "figures": "maml.results.figures",

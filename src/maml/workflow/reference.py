@@ -66,6 +66,7 @@ def _configuration(config: Config) -> str:
             schema.Allocation,
             {name: getattr(config.resources, name) for name in schema.Resources.model_fields},
         ),
+        _section("`verdict`", schema.VerdictSettings, {"value": config.verdict}),
         _section("`datasets.<name>`", schema.Dataset, config.datasets),
         _section(
             "`datasets.<name>.classes`",

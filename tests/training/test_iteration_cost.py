@@ -9,7 +9,7 @@ from helpers import ROOT
 
 from maml.configuration import config as configuration
 from maml.configuration.overlays import load
-from maml.training.cost import COLUMNS, count, measure, write_cost
+from maml.training.iteration_cost import COLUMNS, count, measure, write_cost
 
 
 def test_arithmetic_and_memory_of_known_work():
