@@ -80,7 +80,7 @@ def test_a_large_job_is_measured_by_a_small_part_on_a_cpu(job, computed):
 
 
 def test_a_slow_job_is_not_measured_for_long(job, computed, monkeypatch):
-    monkeypatch.setattr("test_throughput.TASK_OF_TRAINING", 100.0)
+    monkeypatch.setitem(globals(), "TASK_OF_TRAINING", 100.0)
     assert speed(changed(job, meta_batch_size=4)).iteration == pytest.approx(400)
     assert sum(computed["training"]) == 4
 
