@@ -1,6 +1,7 @@
 import os
 import signal
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -31,6 +32,9 @@ MIRROR = os.environ.pop("MAML_MIRROR", None)
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of what the tests start, too: they run side by side
 
+# A machine that only computes may have no Snakemake, and so nothing to test the workflow with.
+collect_ignore = [] if find_spec("snakemake") else ["workflow"]
+
 MADE_ONCE = {"finished", "recorded", "made", "compared"}
 """Fixtures that take long, so that all tests that share one run in the same process."""
 
@@ -39,11 +43,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say on what the tests compute."""
+    device = "the CPU alone; there is no CUDA device, so the tests marked cuda are left out"
     if torch.cuda.is_available():
-        return f"device: {torch.cuda.get_device_name()}, beside the CPU"
-    return "device: the CPU alone; there is no CUDA device, so the tests marked cuda are left out"
+        device = f"{torch.cuda.get_device_name()}, beside the CPU"
+    workflow = ["workflow: left out, as there is no Snakemake"] if collect_ignore else []
+    return [f"device: {device}", *workflow]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -27,13 +27,8 @@ import pytest
 import torch
 
 
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in sys.argv[1].split(","):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-sys.meta_path.insert(0, Missing())
+for name in sys.argv[1].split(","):
+    sys.modules[name] = None  # as if it were not installed
 torch.cuda.is_available = lambda: True  # so that they are not left out
 torch.cuda.get_device_name = lambda: "none"
 sys.exit(pytest.main(["--collect-only", "-q", "-m", "cuda", "-p", "no:cacheprovider"]))
