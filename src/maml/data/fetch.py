@@ -12,14 +12,14 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pooch
 import requests
 
+from maml.data.remote import Remote
 from maml.files.errors import UserError
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two pieces
@@ -44,26 +44,6 @@ class Unreachable(UserError):
 
 class Absent(Unreachable):
     """The server has no such file, or sends a web page in its place."""
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A file on a server.
-
-    Attributes:
-        url: where; its last part is the file's name.
-        size: in bytes, if known.
-        checksum: ``sha256:…`` or ``md5:…``, if known. Only then can a transfer be resumed.
-    """
-
-    url: str
-    size: int | None = None
-    checksum: str | None = None
-
-    @property
-    def name(self) -> str:
-        """The file's name."""
-        return unquote(urlsplit(self.url).path).rsplit("/", 1)[-1]
 
 
 def fault(path: Path, size: int | None, checksum: str | None) -> str | None:

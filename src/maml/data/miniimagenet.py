@@ -18,9 +18,29 @@ from maml.data import unpickle
 from maml.data.archives import read_images
 from maml.data.images import decode
 from maml.data.raw import data_files
+from maml.data.remote import Remote
 from maml.data.store import SPLITS, Mismatch, allocate
 from maml.files.errors import UserError
 
+HOME = "https://zenodo.org/records/7978538"
+LICENCE = "ImageNet's terms: non-commercial research and education"
+FILES = (
+    Remote(
+        f"{HOME}/files/mini-imagenet-cache-train.pkl",
+        1_145_461_190,
+        "md5:ee4e80dc7b716f3ceec891d199b5277a",
+    ),
+    Remote(
+        f"{HOME}/files/mini-imagenet-cache-validation.pkl",
+        292_661_258,
+        "md5:c1145a80890b88d54a67d6e0022d53a5",
+    ),
+    Remote(
+        f"{HOME}/files/mini-imagenet-cache-test.pkl",
+        353_647_539,
+        "md5:389b6c59d348b2e1ae9610f00a5e6724",
+    ),
+)
 PICKLES = {
     "train": "mini-imagenet-cache-train.pkl",
     "val": "mini-imagenet-cache-validation.pkl",

@@ -18,9 +18,25 @@ from PIL import Image
 from maml.configuration.schema import Classes, Dataset
 from maml.data.archives import read_images
 from maml.data.images import decode
+from maml.data.remote import Remote
 from maml.data.store import Mismatch, allocate
 from maml.files.errors import UserError
 
+HOME = "https://github.com/brendenlake/omniglot"
+LICENCE = "Omniglot (Brenden Lake), MIT"
+_FOLDER = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
+FILES = (
+    Remote(
+        f"{_FOLDER}/images_background.zip",
+        9_464_212,
+        "sha256:ad41ab679c8b5d90b271ef46be6987cc81211774a695c29dcc5367b2b26ee640",
+    ),
+    Remote(
+        f"{_FOLDER}/images_evaluation.zip",
+        6_462_886,
+        "sha256:1f61a8f3366785b057fc117d9228e78a16e3d976c8953b2a10fcc74cf0609cee",
+    ),
+)
 ARCHIVES = ("images_background.zip", "images_evaluation.zip")
 BUNDLE = ("omniglot.json", "omniglot.xz")
 SIDE = 105

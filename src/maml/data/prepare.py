@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from maml.configuration.schema import Dataset
-from maml.data import miniimagenet, omniglot
+from maml.data.formats import FORMATS
 from maml.data.raw import again, verified_source
 from maml.data.store import Mismatch, content_digest
 from maml.files.atomic import atomic_folder, check_replaceable
@@ -25,8 +25,7 @@ def prepare(name: str, dataset: Dataset, raw: Path, out: Path) -> None:
     with atomic_folder(out) as folder:
         target = folder / "images.npy"
         try:
-            reader = {"omniglot": omniglot, "miniimagenet": miniimagenet}[dataset.format]
-            names, split, preprocessing = reader.prepare(dataset, raw, target)
+            names, split, preprocessing = FORMATS[dataset.format].prepare(dataset, raw, target)
         except Mismatch as error:
             raise Mismatch(f"{error}. If that is right, {again(raw)}") from error
         except UserError as error:

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from maml.configuration.schema import Dataset
+from maml.data.formats import FORMATS
 from maml.data.miniimagenet import PICKLES
 from maml.data.omniglot import ARCHIVES, SIDE
 
@@ -24,10 +25,9 @@ PICTURE_SIDE = 84
 
 def make(dataset: Dataset, folder: Path) -> None:
     """Write the official files of a data set's format with made-up content into ``folder``."""
-    if dataset.format == "omniglot":
-        _draw_omniglot(dataset, folder)
-    else:
-        _draw_miniimagenet(dataset, folder)
+    drawn = {"omniglot": _draw_omniglot, "miniimagenet": _draw_miniimagenet}
+    make_up = drawn.get(dataset.format) or FORMATS[dataset.format].make_up
+    make_up(dataset, folder)
 
 
 def _generator(dataset: Dataset, number: int) -> np.random.Generator:

@@ -3,16 +3,12 @@
 from pathlib import Path
 
 from maml.configuration.config import Config
+from maml.data.formats import FORMATS
 from maml.files.atomic import atomic_file
 from maml.files.paths import training_folder
 from maml.results.cells import collect
 from maml.results.runs import Result, read
 from maml.training import weights
-
-IMAGES = {
-    "omniglot": "Omniglot (Brenden Lake), MIT",
-    "miniimagenet": "ImageNet's terms: non-commercial research and education",
-}
 
 CARD = """\
 ---
@@ -85,7 +81,7 @@ def _card(config: Config, result: Result, trained: weights.Trained) -> str:
         evaluation_code=origin["code"],
         device=result.training["device"],
         versions=", ".join(f"{name} {version}" for name, version in origin["versions"].items()),
-        licence=IMAGES[job.dataset.format]
+        licence=FORMATS[job.dataset.format].LICENCE
         if job.dataset.source != "synthetic"
         else "synthetic, MIT",
     )

@@ -75,7 +75,7 @@ class Cell:
         if len(self.diverged) == len(self.results):
             return f"diverged ({seeds(self.diverged)})"
         found = self.estimate(**which)
-        decimals = DECIMALS[self.results[0].job.dataset.format]
+        decimals = DECIMALS.get(self.results[0].job.dataset.format, 1)
         shown = percent(found.mean, found.ci95_tasks, decimals)
         if not math.isnan(found.ci95):
             shown += f" [± {found.ci95:.{decimals}f}]"

@@ -132,6 +132,5 @@ def _others(config: Config, cells: Sequence[Cell]) -> Section:
 
 def describe(place: Column) -> str:
     """Return an experiment's tasks and network in words."""
-    return (
-        f"{TITLES[place.dataset]}, {place.ways}-way {place.shots}-shot, {NETWORKS[place.network]}"
-    )
+    images = TITLES.get(place.dataset, place.dataset)
+    return f"{images}, {place.ways}-way {place.shots}-shot, {NETWORKS[place.network]}"
