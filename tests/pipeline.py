@@ -1,12 +1,13 @@
 """A copy of the project in which the pipeline runs through the command line."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,21 @@ class Project:
         """Run a command of the project and return what it prints."""
         return subprocess.run(
             [sys.executable, "-m", "maml", *arguments],
+            cwd=self.folder,
+            env=self._environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    def in_one_process(self, *commands: Sequence[str]) -> str:
+        """Run commands of the project, one after the other, and return what they print."""
+        program = (
+            "import json, sys; from maml.cli import app\n"
+            "for command in json.loads(sys.argv[1]): app(command, standalone_mode=False)"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", program, json.dumps(commands)],
             cwd=self.folder,
             env=self._environment(),
             check=True,

@@ -19,7 +19,8 @@ from maml.data.store import PreparedData
 from maml.files.errors import UserError
 from maml.tasks.philox import NumpyPhilox, TorchPhilox
 
-_CHOICE, _ROTATION, _INNER_STEPS = 0, 1, 2  # which of a task's streams; the last has many
+_CHOICE, _ROTATION = 0, 1  # which of a task's streams
+_INNER_STEPS = 2  # and from here on, one for each inner step
 
 _TOP_BIT = -(2**63)  # flipped, it gives signed words the order of unsigned ones
 
