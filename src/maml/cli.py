@@ -138,6 +138,23 @@ def evaluate(
         evaluation.evaluate_snapshot(job, data, folder, snapshot)
 
 
+@app.command()
+def probe(
+    experiment: Experiment,
+    method: Method,
+    seed: Seed,
+    data: Annotated[Path, typer.Argument(help="What `prepare` made.")],
+    folder: Annotated[Path, typer.Argument(help="What `train` made, with its snapshots.")],
+    out: Annotated[Path, typer.Argument(help="The CSV to make.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Measure what the second derivatives do to the meta-gradient at each snapshot."""
+    from maml.training.probe import probe
+
+    settings = configuration.read(config)
+    probe(settings.job(experiment, method, seed), settings.probe, data, folder, out)
+
+
 @app.command(name="import-weights")
 def import_weights(
     experiment: Experiment,

@@ -31,6 +31,7 @@ from maml.configuration.schema import (
     Name,
     Network,
     Overrides,
+    ProbeSettings,
     Resources,
     Runtime,
     Select,
@@ -56,6 +57,7 @@ class Config(Strict):
     runtime: Runtime
     verdict: VerdictSettings = Field(default_factory=VerdictSettings)
     resources: Resources = Resources()
+    probe: ProbeSettings = Field(default_factory=ProbeSettings)
     datasets: dict[Name, Dataset]
     networks: dict[Name, Network]
     methods: dict[Name, Method]
@@ -242,6 +244,7 @@ PLACES: dict[str, type[Strict]] = {
     "verdict": VerdictSettings,
     "resources": Resources,
     "resources.<rule>": Allocation,
+    "probe": ProbeSettings,
     "datasets.<name>": Dataset,
     "datasets.<name>.classes": Classes,
     "networks.<name>": Network,

@@ -25,6 +25,7 @@ JOBS = {
     "preview": "maml.results.preview",
     "train": "maml.training.loop",
     "evaluate": "maml.training.evaluate",
+    "probe": "maml.training.probe",
     "cost": "maml.training.iteration_cost",
     "verdict": "maml.results.verdict",
     "tables": "maml.results.tables",

@@ -17,6 +17,9 @@ EVALUATION_KEY = ["checkpoint", "queries", "task", "step"]
 
 EVALUATION_COLUMNS = [*EVALUATION_KEY, "accuracy", "loss"]
 
+GRADIENTS_COLUMNS = ["iteration", "factor", "measure", "part", "task", "value"]
+"""The columns of ``gradients.csv``; ``part`` and ``task`` are empty where there is none."""
+
 
 def configuration(run: str) -> Path:
     """Return the configuration of a run, presets merged, which every job reads."""
@@ -55,6 +58,11 @@ def snapshot_iteration(path: Path) -> int:
 def snapshot_evaluation(folder: Path, iteration: int) -> Path:
     """Return the evaluation of a snapshot."""
     return folder / f"evaluation-iteration-{iteration}.csv"
+
+
+def gradients(folder: Path) -> Path:
+    """Return what was measured of the second derivatives of a trained network."""
+    return folder / "gradients.csv"
 
 
 def heartbeat(run: str, experiment: str, method: str, seed: int) -> Path:

@@ -40,8 +40,8 @@ def evaluate(job: Job, data_folder: Path, folder: Path) -> None:
     with locks.held(folder):
         remove_unfinished(path)
         files = {name: folder / f"{name}.safetensors" for name in WEIGHTS}
-        trained = {name: _weights(file, job) for name, file in files.items()}
-        outcome = _outcome(folder / "training.json")
+        trained = {name: trained_as(file, job) for name, file in files.items()}
+        outcome = outcome_in(folder / "training.json")
         _evaluate(job, data_folder, trained, files, outcome, path)
 
 
@@ -62,7 +62,7 @@ def evaluate_snapshot(job: Job, data_folder: Path, folder: Path, iteration: int)
         )
     with locks.held(path):
         remove_unfinished(path)
-        trained = {file.stem: _weights(file, job, any_length=True)}
+        trained = {file.stem: trained_as(file, job, any_length=True)}
         _evaluate(job, data_folder, trained, {file.stem: file}, "snapshot", path, heartbeat=False)
 
 
@@ -111,7 +111,7 @@ def _evaluate(
         _write(path, origin, tables)
 
 
-def _weights(path: Path, job: Job, *, any_length: bool = False) -> weights.Trained:
+def trained_as(path: Path, job: Job, *, any_length: bool = False) -> weights.Trained:
     """Read weights; a UserError if they are those of another training than the job's.
 
     Args:
@@ -133,7 +133,7 @@ def _weights(path: Path, job: Job, *, any_length: bool = False) -> weights.Train
     return trained
 
 
-def _outcome(path: Path) -> str:
+def outcome_in(path: Path) -> str:
     """Return how a training ended, from its training.json."""
     try:
         outcome = json.loads(path.read_text(encoding="utf-8"))["outcome"]

@@ -37,7 +37,7 @@ class Heartbeat:
     Attributes:
         state: ``training`` or ``evaluating`` while it works; ``trained``, ``done``, ``failed`` or
             ``interrupted`` after.
-        stage: ``training`` or ``evaluating``.
+        stage: ``training``, ``evaluating`` or ``probing``.
         done: units done, of ``total``.
         total: units of the whole job.
         loss: the latest, if any.
@@ -72,7 +72,7 @@ class Heartbeat:
 
 EVERY_SECONDS = {"bar": 0.2, "heartbeat": 2.0, "line": 30.0, "events": 30.0}
 
-FINISHED = {"training": "trained", "evaluating": "done"}
+FINISHED = {"training": "trained", "evaluating": "done", "probing": "done"}
 
 
 class Progress:
@@ -92,7 +92,7 @@ class Progress:
     def __init__(
         self,
         job: Job,
-        stage: Literal["training", "evaluating"],
+        stage: Literal["training", "evaluating", "probing"],
         total: int,
         *,
         unit: str = "iterations",

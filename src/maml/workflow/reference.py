@@ -67,6 +67,7 @@ def _configuration(config: Config) -> str:
             {name: getattr(config.resources, name) for name in schema.Resources.model_fields},
         ),
         _section("`verdict`", schema.VerdictSettings, {"value": config.verdict}),
+        _section("`probe`", schema.ProbeSettings, {"value": config.probe}),
         _section("`datasets.<name>`", schema.Dataset, config.datasets),
         _section(
             "`datasets.<name>.classes`",
