@@ -118,6 +118,17 @@ def of_every_job(path):
     return [path.format(**each.model_dump()) for each in settings.jobs()]
 
 
+def probed():
+    """Return what is measured of second derivatives, once for each training with snapshots."""
+    return [
+        paths.gradients(
+            paths.training_folder(paths.runs(RUN), each.experiment, each.method, each.seed)
+        ).as_posix()
+        for each in settings.jobs()
+        if each.settings.snapshots
+    ]
+
+
 def shown(wildcards):
     """Return the first selected experiment on a data set: its tasks are drawn as a preview."""
     of = {settings.experiment(name).dataset: name for name in reversed(settings.select.experiments)}

@@ -7,6 +7,8 @@ INPUTS
 
 OUTPUTS
     evaluation.csv                          beside them; a row a checkpoint, task and inner step
+    gradients.csv                           beside them, of a training that keeps snapshots: what
+                                            the second derivatives do to the meta-gradient at each
     results/{run}/cost/iteration.csv        what an iteration of each method takes
 """
 
@@ -39,6 +41,35 @@ rule evaluate:
         "maml evaluate {wildcards.experiment} {wildcards.method} {wildcards.seed}"
         " {params.data} {params.folder}"
         " --config $CONFIG 2>&1 | keep {log}"
+
+
+rule probe:
+    """Measure what the second derivatives do at each snapshot of a training."""
+    input:
+        prepared,
+        "results/{run}/runs/{experiment}/{method}/seed-{seed}/last.safetensors",
+        "results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json",
+    output:
+        "results/{run}/runs/{experiment}/{method}/seed-{seed}/gradients.csv",
+    log:
+        "logs/{run}/probe/{experiment}/{method}/seed-{seed}.log",
+    threads: settings.runtime.threads
+    resources:
+        gpu=GPU,
+        mem_mb=4000,
+        runtime=480,
+    params:
+        data=subpath(input[0], parent=True),
+        folder=subpath(output[0], parent=True),
+        snapshots=lambda wildcards: job(wildcards).settings.snapshots,
+        settings=settings.probe.model_dump(),
+        code=code_of("probe"),
+    message:
+        "Probing {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed}"
+    shell:
+        "maml probe {wildcards.experiment} {wildcards.method} {wildcards.seed}"
+        " {params.data} {params.folder} {output}"
+        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
 
 
 rule cost:

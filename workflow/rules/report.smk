@@ -6,10 +6,17 @@ INPUTS, in results/{run}/runs/{experiment}/{method}/seed-{seed}/
 OUTPUTS
     results/{run}/tables/       Table 1, the cost of each training, best and last checkpoint
     results/{run}/verdict/      each claim of the paper, tested
-    results/{run}/figures/      learning curves, accuracy by inner step, and two comparisons
+    results/{run}/figures/      learning curves, accuracy by inner step, and two comparisons;
+                                second derivatives, where trainings keep snapshots
     results/{run}/plots/        learning curves and accuracy by inner step as data
     README.md                   beside the weights: what they are, how good, under which licence
 """
+
+PROBE_FIGURES = [
+    f"second-derivatives-{name}"
+    for name in ["through-training", "by-layer", "by-step-size"]
+    if probed()
+]
 
 
 rule tables:
@@ -66,6 +73,7 @@ rule verdict:
     input:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
+        probed(),
         cost="results/{run}/cost/iteration.csv",
     output:
         report(
@@ -106,6 +114,7 @@ rule figures:
     input:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/curve.csv"),
+        probed(),
     output:
         report(
             "results/{run}/figures/learning-curves.svg",
@@ -135,6 +144,16 @@ rule figures:
         "results/{run}/figures/accuracy-by-step.png",
         "results/{run}/figures/paper-comparison.png",
         "results/{run}/figures/first-order-difference.png",
+        [
+            report(
+                f"results/{{run}}/figures/{name}.svg",
+                caption=f"../report/{name}.rst",
+                category="Figures",
+                labels={"figure": f"{number}. {name.replace('-', ' ').capitalize()}"},
+            )
+            for number, name in enumerate(PROBE_FIGURES, start=5)
+        ],
+        [f"results/{{run}}/figures/{name}.png" for name in PROBE_FIGURES],
     log:
         "logs/{run}/figures.log",
     group:

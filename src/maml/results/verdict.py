@@ -14,7 +14,7 @@ import pandas as pd
 
 from maml.configuration.config import Config
 from maml.files.atomic import atomic_file
-from maml.results import claims, paper, savings
+from maml.results import claims, nearzero, paper, savings
 from maml.results.answer import sentences, trade_off
 from maml.results.cells import NOT_RUN, Cell, collect
 from maml.results.finding import Finding, Verdict, adjusted
@@ -51,12 +51,13 @@ def find(config: Config, cells: Sequence[Cell], folder: Path) -> list[Finding]:
     Args:
         config: of the run.
         cells: its evaluations.
-        folder: ``results/<run>``, where costs lie if they were measured.
+        folder: ``results/<run>``, where costs and gradients lie if they were measured.
     """
     found = [
         *claims.paper_cells(config, cells),
         *claims.first_order(config, cells),
         *savings.findings(config, folder),
+        *nearzero.findings(config, folder / "runs"),
         *claims.more_steps(config, cells),
     ]
     found += [

@@ -96,7 +96,7 @@ def keep(run: str, commits: Sequence[str] = ()) -> None:
     with atomic_folder(kept) as folder:
         for file in _worth_keeping(source, config):
             content, place = file.read_bytes(), folder / file.relative_to(source)
-            if file.name.startswith("evaluation"):
+            if file.name.startswith(("evaluation", "gradients")):
                 content, place = pack(content), packed(place)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
