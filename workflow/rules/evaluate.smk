@@ -55,9 +55,8 @@ rule probe:
         "logs/{run}/probe/{experiment}/{method}/seed-{seed}.log",
     threads: settings.runtime.threads
     resources:
+        **allocated("probe"),
         gpu=GPU,
-        mem_mb=4000,
-        runtime=480,
     params:
         data=subpath(input[0], parent=True),
         folder=subpath(output[0], parent=True),
@@ -69,7 +68,7 @@ rule probe:
     shell:
         "maml probe {wildcards.experiment} {wildcards.method} {wildcards.seed}"
         " {params.data} {params.folder} {output}"
-        " --config $CONFIG 2>&1 | tee -ia {log} >&2"
+        " --config $CONFIG 2>&1 | keep {log}"
 
 
 rule cost:

@@ -388,8 +388,8 @@ class Allocation(Strict):
 class Resources(Strict):
     """What the jobs of each rule ask for.
 
-    CPUs are `runtime.threads`; a training or evaluation gets one GPU unless `runtime.device` is
-    `cpu`. `summarise` is for verdict, tables, figures, plots and cards, each.
+    CPUs are `runtime.threads`; a training, evaluation or probe gets one GPU unless
+    `runtime.device` is `cpu`. `summarise` is for verdict, tables, figures, plots and cards, each.
     """
 
     fetch: Allocation = Allocation(memory_mb=2000, minutes=240)
@@ -397,5 +397,6 @@ class Resources(Strict):
     preview: Allocation = Allocation(memory_mb=2000, minutes=10)
     train: Allocation = Allocation(memory_mb=4000, minutes=720)
     evaluate: Allocation = Allocation(memory_mb=4000, minutes=60)
+    probe: Allocation = Allocation(memory_mb=4000, minutes=480)
     cost: Allocation = Allocation(memory_mb=8000, minutes=120)
     summarise: Allocation = Allocation(memory_mb=2000, minutes=30)
