@@ -56,7 +56,7 @@ def by_layer(config: Config, table: pd.DataFrame) -> Figure:
     figure = _page(
         config,
         "First-order beside full meta-gradient, layer by layer",
-        1,
+        1.4,
         [],
         "Cosine of each parameter's part of the gradient, at the last weights. Biases before batch "
         "norm are left out, as their gradient is zero.",
@@ -152,7 +152,7 @@ def _looks(config: Config, method: str) -> dict[str, Any]:
     return {"color": style.colour(config, method), "marker": style.marker(config, method)}
 
 
-def _page(config: Config, title: str, rows: int, legend: Sequence[Line2D], *notes: str) -> Figure:
+def _page(config: Config, title: str, rows: float, legend: Sequence[Line2D], *notes: str) -> Figure:
     count = len(config.select.experiments)
     return style.page(
         config,
