@@ -1,0 +1,134 @@
+"""Whether second derivatives are near zero, judged from gradients of known truth."""
+
+import gradient_tables
+import pytest
+from verdict_runs import MINI, OMNIGLOT, config
+
+from maml.files import paths
+from maml.files.compressed import pack, packed
+from maml.files.errors import UserError
+from maml.results.finding import Verdict
+from maml.results.nearzero import NOT_CLAIM_2, findings
+from maml.results.verdict import find
+
+NEAR, FAR = (0.99, 0.05), (0.3, 0.9)
+
+
+def judged(tmp_path, by_seed, *overlays, **settings):
+    """Return the finding on MAML's path: seed → iteration → cosine and norm ratio."""
+    settings_of_run = config((OMNIGLOT,), ("maml", "fomaml"), len(by_seed), *overlays)
+    truth = {("maml", seed): truth for seed, truth in enumerate(by_seed)}
+    gradient_tables.write(settings_of_run, tmp_path, truth, **settings)
+    maml, first_order = findings(settings_of_run, tmp_path)
+    assert first_order.verdict == Verdict.NOT_RUN
+    assert "`maml probe`" in first_order.settle
+    assert (maml.part, first_order.part) == (
+        "on the path of MAML",
+        "on the path of MAML, first-order",
+    )
+    return maml
+
+
+@pytest.mark.parametrize(
+    ("later", "verdict"),
+    [
+        ([NEAR, NEAR], Verdict.REPRODUCED),
+        ([(0.951, 0.099), NEAR], Verdict.REPRODUCED),
+        ([FAR, FAR], Verdict.NOT_REPRODUCED),
+        ([(0.949, 0.05), (0.949, 0.05)], Verdict.NOT_REPRODUCED),  # the cosine alone fails
+        ([(0.99, 0.101), (0.99, 0.101)], Verdict.NOT_REPRODUCED),  # the norm ratio alone fails
+        ([(0.949, 0.05), (0.99, 0.101)], Verdict.NOT_REPRODUCED),  # in turns
+        ([NEAR, FAR], Verdict.INCONCLUSIVE),
+    ],
+)
+def test_both_must_hold_at_every_snapshot(tmp_path, later, verdict):
+    truth = {0: FAR, 100: NEAR, 1000: later[0], 60_000: later[1]}
+    found = judged(tmp_path, [truth, truth])
+    assert found.verdict == verdict
+    assert (found.low, found.high) == pytest.approx(
+        (min(cosine for cosine, _ in later), max(cosine for cosine, _ in later))
+    )
+    assert (NOT_CLAIM_2 in found.remark) == (verdict != Verdict.REPRODUCED)
+    assert "α‖Hv‖ is 1.5 times ‖v‖: the loss's curvature 1.2, the network's own 0.7" in found.remark
+    assert "one seed" not in found.remark
+    assert found.settle.startswith("they are near zero at 2 of 4" if "inc" in verdict else "")
+
+
+def test_seeds_that_disagree_are_open(tmp_path):
+    found = judged(tmp_path, [{1000: NEAR}, {1000: FAR}])
+    assert found.verdict == Verdict.INCONCLUSIVE
+    assert found.ours == "cosine 0.30 to 0.99, norm ratio 0.05 to 0.90"
+
+
+def test_one_seed_is_said_to_be_one(tmp_path):
+    assert judged(tmp_path, [{1000: FAR}]).remark.endswith("one seed")
+
+
+def test_early_snapshots_decide_nothing(tmp_path):
+    found = judged(tmp_path, [{0: FAR, 999: FAR}])
+    assert found.verdict == Verdict.NOT_RUN
+    assert "from iteration 1,000 on" in found.settle
+
+
+def test_the_bounds_are_settings(tmp_path):
+    bounds = {"verdict": {"cosine": 0.2, "norm_ratio": 0.95, "from_iteration": 100}}
+    assert judged(tmp_path, [{0: FAR, 100: FAR}], bounds).verdict == Verdict.REPRODUCED
+
+
+@pytest.mark.parametrize(
+    ("overlay", "lacking"),
+    [
+        ({"overrides": {"iterations": 2000}}, "the full protocol: iterations as config.yaml"),
+        ({"datasets": {"omniglot": {"source": "synthetic"}}}, "the real images"),
+    ],
+)
+def test_a_run_that_is_no_reproduction_only_suggests(tmp_path, overlay, lacking):
+    found = judged(tmp_path, [{1000: FAR}], overlay)
+    assert found.verdict == Verdict.INCONCLUSIVE
+    assert found.remark.startswith("suggests: not reproduced")
+    assert lacking in found.settle
+
+
+def test_a_shortened_evaluation_does_not_matter(tmp_path):
+    found = judged(tmp_path, [{1000: FAR}], {"overrides": {"test_tasks": 10}})
+    assert found.verdict == Verdict.NOT_REPRODUCED
+
+
+def test_methods_that_are_no_maml_have_no_row(tmp_path):
+    chosen = config((OMNIGLOT, MINI), ("maml", "anil", "maml-cut-pooling", "maml-dropout"), 1)
+    found = list(findings(chosen, tmp_path))
+    assert [(each.cell, each.part) for each in found] == [
+        (OMNIGLOT, "on the path of MAML"),
+        (MINI, "on the path of MAML"),
+    ]
+
+
+def test_the_verdict_of_a_run_has_them_where_its_trainings_lie(tmp_path):
+    chosen = config((OMNIGLOT,), ("maml", "fomaml"), 1)
+    truth = {("maml", 0): {1000: FAR}, ("fomaml", 0): {1000: NEAR}}
+    gradient_tables.write(chosen, tmp_path / "runs", truth)
+    found = [each.verdict for each in find(chosen, [], tmp_path) if each.claim == 4]
+    assert found == [Verdict.NOT_REPRODUCED, Verdict.REPRODUCED]
+
+
+def test_kept_files_are_read_compressed(tmp_path):
+    judged(tmp_path, [{1000: FAR}])
+    path = paths.gradients(paths.training_folder(tmp_path, OMNIGLOT, "maml", 0))
+    packed(path).write_bytes(pack(path.read_bytes()))
+    path.unlink()
+    chosen = config((OMNIGLOT,), ("maml",), 1)
+    assert [each.verdict for each in findings(chosen, tmp_path)] == [Verdict.NOT_REPRODUCED]
+
+
+def test_a_probe_with_other_settings_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"gradients\.csv was made with ways: 20, and the conf"):
+        judged(tmp_path, [{1000: FAR}], ways=20)
+
+
+@pytest.mark.parametrize("text", ["", "# {}\na,b\n", "iteration\n1\n", '# {"settings": 1}\na\n'])
+def test_a_damaged_file_is_named(tmp_path, text):
+    judged(tmp_path, [{1000: FAR}])
+    path = paths.gradients(paths.training_folder(tmp_path, OMNIGLOT, "maml", 0))
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"gradients\.csv is damaged"):
+        list(findings(config((OMNIGLOT,), ("maml",), 1), tmp_path))
