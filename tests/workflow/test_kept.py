@@ -64,7 +64,8 @@ def asked_at(monkeypatch, known):
     """Let these be the commits of this clone: commit → the digests of its code."""
     for module in (kept, tracing):
         monkeypatch.setattr(module, "code_at", lambda commit: known.get(commit, {}))
-    monkeypatch.setattr(kept, "head", lambda: next(iter(known), ""))
+    heads = {"HEAD": next(iter(known), "")}
+    monkeypatch.setattr(kept, "full_name", lambda name: heads.get(name, name))
 
 
 def test_what_is_worth_keeping_lies_there_as_in_the_run(project, monkeypatch):
@@ -186,14 +187,25 @@ def test_a_damaged_manifest_is_said(project):
 
 def test_a_commit_is_asked_for_its_code_in_its_own_words(monkeypatch):
     monkeypatch.chdir(ROOT)
-    if not commits.head():
+    head = commits.full_name()
+    if not head:
         pytest.skip("not a git clone")
+    assert commits.full_name(head[:12]) == head
     assert commits.code_at("0" * 40) == {}
-    assert set(commits.code_at(commits.head())) == {"train", "evaluate"}
+    assert set(commits.code_at(head)) == {"train", "evaluate"}
+
+
+def test_what_is_no_commit_is_not_given_to_git(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    stolen = tmp_path / "stolen"
+    assert commits.code_at(f"--output={stolen}") == {}
+    assert commits.code_at("HEAD") == {}
+    assert commits.full_name(f"--output={stolen}") == ""
+    assert not stolen.exists()
 
 
 def test_where_there_is_no_git_no_commit_is_known(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert commits.head() == ""
+    assert commits.full_name() == ""
     assert commits.code_at("1" * 40) == {}

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -19,9 +20,10 @@ ASKED = (
 """How a commit is asked for the digests of its code: today's way, and earlier ones."""
 
 
-def head() -> str:
-    """Return the commit that is checked out; empty where there is no git clone."""
-    return _git("rev-parse", "HEAD").decode().strip()
+def full_name(commit: str = "HEAD") -> str:
+    """Return the digest of a commit that is named in any way; empty where this clone has none."""
+    words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
+    return _git(*words).decode().strip()
 
 
 @cache
@@ -30,7 +32,9 @@ def code_at(commit: str) -> dict[str, str]:
 
     Empty where this clone does not have the commit, or the commit does not know.
     """
-    archive = _git("archive", commit, "src/maml")
+    # What a file names could be an option of git's.
+    known = re.fullmatch(r"[0-9a-f]{40,64}", commit)
+    archive = _git("archive", commit, "src/maml") if known else b""
     if not archive:
         return {}
     with tempfile.TemporaryDirectory() as folder:

@@ -23,7 +23,7 @@ from maml.results.plots import write_plots
 from maml.results.runs import Result, read
 from maml.results.tables import write_tables
 from maml.results.verdict import write_verdict
-from maml.workflow.commits import code_at, head
+from maml.workflow.commits import code_at, full_name
 
 MANIFEST = "kept.json"
 MOST_BYTES = 30_000_000
@@ -91,7 +91,7 @@ def keep(run: str, commits: Sequence[str] = ()) -> None:
     source, kept = paths.RESULTS / run, paths.KEPT / run
     config = configuration.read([paths.configuration(run)])
     results = read(config, paths.runs(run))
-    explained = _explained(results, commits or [head()])
+    explained = _explained(results, [full_name(commit) for commit in commits or ["HEAD"]])
     check_replaceable(kept, MANIFEST)
     with atomic_folder(kept) as folder:
         for file in _worth_keeping(source, config):
