@@ -185,7 +185,7 @@ def test_what_decides_a_number_counts(changed_by, name, old, new, jobs):
         ("tasks/episodes.py", "ways}-way tasks need", "ways}-way tasks ask for"),
         ("training/checkpoint.py", '"iteration": iteration', '"at": iteration'),
         ("training/divergence.py", "diverged: the", "it diverged: the"),
-        ("training/progress.py", "LINE_SECONDS = 30.0", "LINE_SECONDS = 60.0"),
+        ("training/progress.py", '"line": 30.0', '"line": 60.0'),
         ("training/state.py", '"iteration": self.iteration,', '"at": self.iteration,'),
         ("training/seed_group.py", "its seeds are not equally far", "its seeds differ"),
         ("training/train.py", "starts afresh; {changes}", "begins anew; {changes}"),
