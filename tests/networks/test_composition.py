@@ -8,7 +8,6 @@ from maml.networks.composition import Sequence, Sum
 from maml.networks.layers import Bias, Flat
 from maml.networks.linear import Linear
 from maml.networks.normalisation import NormReluPool
-from maml.networks.parameters import Parameter, merged
 
 TASKS, IMAGES, FEATURES = 2, 5, 4
 XAVIER = Initialisation(distribution="xavier")
@@ -112,8 +111,3 @@ def test_parameters_keep_their_order_and_a_shared_one_counts_once():
     assert list(Sum((BLOCK, linear("c"))).parameters) == [
         *("a.weight", "n.offset", "b.weight", "c.weight")
     ]
-
-
-def test_layers_that_share_a_parameter_must_say_the_same_of_it():
-    with pytest.raises(ValueError, match=r"different things of a\.weight"):
-        merged([linear("a").parameters, {"a.weight": Parameter((1,))}])

@@ -106,6 +106,14 @@ def test_max_pooling_cut_is_compared_with_both():
     assert any("cut" in name for name in names)
 
 
+@pytest.mark.parametrize("other", ["reptile", "anil", "fomaml-dropout", "maml-dropout"])
+def test_what_is_no_maml_is_not_compared_as_if_it_were(other):
+    settings = config((OMNIGLOT,), (other, "maml"), 3)
+    cells = [cell(settings, OMNIGLOT, name, 98.0) for name in settings.select.methods]
+    assert claims.method_kind(settings, other) is None
+    assert not list(claims.pairs(settings, cells))
+
+
 def steps(by_step, **options):
     settings = config(methods=("maml",))
     made = cell(settings, OMNIGLOT, "maml", 97.0, by_step=by_step, **options)
