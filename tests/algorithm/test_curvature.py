@@ -17,7 +17,7 @@ from maml.networks.network import build, initialise
 from maml.networks.parameters import Parameter, moving, replicate, replicate_each, start
 
 CASES = [  # experiment, size of the images, widths
-    ("omniglot-5way-1shot", 12, [6, 5]),
+    ("omniglot-5way-5shot", 12, [6, 5]),
     ("omniglot-5way-1shot-mlp", 6, [9, 7]),
     ("miniimagenet-5way-1shot", 12, [4, 3]),
 ]
