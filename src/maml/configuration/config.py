@@ -164,7 +164,6 @@ class Job(Strict):
     network: Network
     gradient: Method
     runtime: Runtime
-    verdict: VerdictSettings = Field(default_factory=VerdictSettings)
     data: str
     seed_group: list[int] = Field(default=[])
 

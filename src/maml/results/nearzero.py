@@ -37,7 +37,7 @@ def findings(config: Config, runs: Path) -> Iterator[Finding]:
         if own.empty:
             yield finding
             continue
-        lacking = "; ".join(_lacking(config, experiment))
+        lacking = "; ".join(_lacking(config, experiment, own["seed"].nunique()))
         judged = _judged(config, finding, own)
         yield from gated([judged], lacking) if lacking else [judged]
 
@@ -61,8 +61,6 @@ def _judged(config: Config, finding: Finding, rows: pd.DataFrame) -> Finding:
     remarks = [_curvature(rows)]
     if verdict != Verdict.REPRODUCED:
         remarks.append(NOT_CLAIM_2)
-    if rows["seed"].nunique() == 1:
-        remarks.append("one seed")
     return finding.changed(
         verdict=verdict,
         ours=f"cosine {_range(cosine)}, norm ratio {_range(difference)}",
@@ -89,8 +87,10 @@ def _curvature(rows: pd.DataFrame) -> str:
     )
 
 
-def _lacking(config: Config, experiment: str) -> Iterator[str]:
-    """Yield what a training lacks to decide anything of the paper."""
+def _lacking(config: Config, experiment: str, seeds: int) -> Iterator[str]:
+    """Yield what trainings lack to decide anything of the paper."""
+    if seeds == 1:
+        yield "more than one seed"
     changed = [key for key in config.shortenings(experiment) if stage_decided_by(key) == "training"]
     if changed:
         yield f"the full protocol: {', '.join(sorted(changed))} as config.yaml has them"
