@@ -69,7 +69,7 @@ class Clone:
     def to_do(self, *arguments: str) -> list[str]:
         """Return what Snakemake would do, in the words of its rules."""
         said = self("snakemake", "--dry-run", *arguments)
-        jobs = sorted(set(re.findall(r"^Job \d+: (.*)$", said, re.MULTILINE)))
+        jobs = sorted(set(re.findall(r"^ *Job \d+: (.*)$", said, re.MULTILINE)))
         assert jobs or "Nothing to be done" in said, said
         return jobs
 

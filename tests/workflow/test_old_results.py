@@ -8,8 +8,8 @@ import yaml
 from clones import TINY
 from pipeline import Project, copy_project, jobs
 
-ALL = {"train", "evaluate", "tables", "figures", "plots", "cards"}
-SUMMARY = {"tables", "figures", "plots", "cards"}
+SUMMARY = {"tables", "figures", "plots", "cards", "verdict"}
+ALL = {"train", "evaluate", *SUMMARY}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_lost_records_hide_no_change_of_settings(project):
 def test_results_without_any_record_are_made_again(project):
     shutil.rmtree(project.folder / ".snakemake")
     (project.folder / "results" / "mine" / "records.json").unlink()
-    assert to_do(project) == ALL | {"fetch", "prepare", "preview"}
+    assert to_do(project) == ALL | {"fetch", "prepare", "preview", "cost"}
 
 
 def test_a_run_that_was_killed_keeps_the_records_of_what_was_done(made, project):

@@ -170,10 +170,8 @@ def how_made(slug):
 
 def cost_settings():
     """Return what decides how much there is to compute in an iteration of each method."""
-    return [
-        settings.job(*pair, settings.select.seeds[0]).training_settings()
-        for pair in settings.pairs()
-    ]
+    jobs = [settings.job(*pair, settings.select.seeds[0]) for pair in settings.pairs()]
+    return [each.work_settings() for each in jobs]
 
 
 def summary_settings():

@@ -148,6 +148,10 @@ class Config(Strict):
         return {self.data_slug(name): name for name in names}
 
 
+WORK = {"ways", "shots", "train_queries", "rotations", "meta_batch_size", "inner_steps"}
+"""The settings that decide how much there is to compute in a meta-iteration."""
+
+
 class Job(Strict):
     """One training and its evaluation, with all that decides them.
 
@@ -179,6 +183,17 @@ class Job(Strict):
     def training_settings(self) -> dict[str, Any]:
         """Return what decides the trained weights; a change of it retrains."""
         return self._settings("training")
+
+    def work_settings(self) -> dict[str, Any]:
+        """Return what decides how much there is to compute in a meta-iteration."""
+        return {
+            "experiment": self.experiment,
+            "settings": self.settings.model_dump(include=WORK),
+            "image_shape": list(self.dataset.image_shape),
+            "network": self.network.model_dump(),
+            "method": self.gradient.model_dump(exclude={"label", "paper_row"}),
+            "runtime": self.runtime.model_dump(include={"precision", "threads", "task_chunk"}),
+        }
 
     def evaluation_settings(self) -> dict[str, Any]:
         """Return what decides an evaluation of given weights; a change of it evaluates again."""

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from maml.compute import arithmetic, devices
 from maml.compute.session import Session, random_session
-from maml.configuration.config import Job
+from maml.configuration.config import WORK, Job
 from maml.files import paths, provenance
 from maml.files.atomic import atomic_file
 from maml.files.codedigest import code_digest
@@ -36,10 +36,7 @@ PATIENCE_SECONDS = 6.0  # or until this much has passed
 CPU_CHUNK = 2  # tasks; on a CPU the time of a task hardly depends on how many are adapted at once
 CPU_ITERATION_SECONDS = 1.0  # as many tasks of a meta-batch are timed as fit in about this much
 
-WORK = {
-    *("ways", "shots", "train_queries", "rotations", "meta_batch_size", "inner_steps"),
-    *("test_queries", "test_steps"),
-}
+WORK_OF_BOTH = WORK | {"test_queries", "test_steps"}
 """The settings that decide how much there is to compute in an iteration or a task."""
 
 Result = TypeVar("Result")
@@ -108,7 +105,7 @@ def _remembered(
             "what": what,
             "versions": provenance.versions(),
             "code": _code(),
-            "settings": job.settings.model_dump(include=WORK),
+            "settings": job.settings.model_dump(include=WORK_OF_BOTH),
             "dataset": job.dataset.model_dump(exclude={"source", "split_seed"}),
             "network": job.network.model_dump(),
             "runtime": job.runtime.model_dump(

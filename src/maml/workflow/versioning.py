@@ -110,7 +110,7 @@ def jobs_left(command: str) -> list[str]:
     words = [sys.executable, "-m", *shlex.split(command), "--dry-run", "--quiet", "host", "reason"]
     done = subprocess.run(words, capture_output=True, text=True)
     said = done.stdout + done.stderr
-    jobs = re.findall(r"^Job \d+: (.*)$", said, re.MULTILINE)
+    jobs = list(dict.fromkeys(re.findall(r"^ *Job \d+: (.*)$", said, re.MULTILINE)))
     if done.returncode or not (jobs or NOTHING_LEFT in said):
         raise UserError(f"`{command} --dry-run` failed: {_last(said)}")
     return jobs
