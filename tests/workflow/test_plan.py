@@ -169,8 +169,17 @@ def test_seeds_that_are_trained_together_are_one_piece_of_work(overlay):
         ("runtime: {threads: 4}", None, 1),
     ],
 )
-def test_jobs_side_by_side_on_a_cpu(overlay, text, cores, jobs):
+def test_jobs_side_by_side_on_a_cpu(overlay, monkeypatch, text, cores, jobs):
+    monkeypatch.setattr(plan, "machine_memory", lambda: 10**12)
     assert find_workers(overlay(text), cores).jobs == jobs
+
+
+@pytest.mark.parametrize(("gigabytes", "jobs"), [(64, 8), (17, 4), (3, 1)])
+def test_memory_bounds_the_jobs_side_by_side(overlay, monkeypatch, gigabytes, jobs):
+    monkeypatch.setattr(plan, "machine_memory", lambda: gigabytes * 10**9)
+    workers = find_workers(overlay("resources: {train: {memory_mb: 4000, minutes: 1}}"), 8)
+    assert workers.jobs == workers.speed == jobs
+    assert ("as many as the memory holds" in workers.devices) == (jobs < 8)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +193,7 @@ def test_jobs_side_by_side_on_a_cpu(overlay, text, cores, jobs):
 )
 def test_jobs_side_by_side_on_gpus(overlay, monkeypatch, text, cores, jobs, speed):
     Device = namedtuple("Device", "type")
+    monkeypatch.setattr(plan, "machine_memory", lambda: 10**12)
     monkeypatch.setattr(devices, "visible_gpus", lambda: ["0", "1"])
     monkeypatch.setattr(devices, "choose", lambda setting: Device("cuda"))
     monkeypatch.setattr(devices, "describe", lambda device: "cuda: NVIDIA H100")

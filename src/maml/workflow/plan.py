@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from maml.compute import arithmetic, devices
+from maml.compute.memory import machine_memory
 from maml.configuration import config as configuration
 from maml.configuration.config import Config, Job
 from maml.configuration.schema import Dataset
@@ -114,20 +115,23 @@ def find_workers(config: Config, cores: int | None = None) -> Workers:
     runtime = config.runtime
     cores = cores or _usable_cores()
     by_cores = max(1, cores // runtime.threads)
+    by_memory = max(1, machine_memory() // 10**6 // config.resources.train.memory_mb)
+    side_by_side = min(by_cores, by_memory)
     device = devices.choose(runtime.device)
     alone = "measured with one job alone"
     if device.type == "cpu":
-        several = f"; {by_cores} side by side share memory and take longer" if by_cores > 1 else ""
-        jobs, threads = _count(by_cores, "job"), _count(runtime.threads, "thread")
+        several = f"; {side_by_side} side by side share memory and take longer"
+        jobs, threads = _count(side_by_side, "job"), _count(runtime.threads, "thread")
+        bounded = ", as many as the memory holds" if by_memory < by_cores else ""
         return Workers(
             devices=f"{devices.describe(device)}; {_count(cores, 'core')}, {jobs} at a time with "
-            f"{threads} each",
-            jobs=by_cores,
-            speed=by_cores,
-            note=f" ({alone}{several})",
+            f"{threads} each{bounded}",
+            jobs=side_by_side,
+            speed=side_by_side,
+            note=f" ({alone}{several if side_by_side > 1 else ''})",
         )
     gpus = len(devices.visible_gpus())
-    jobs = min(by_cores, gpus * runtime.jobs_per_gpu)
+    jobs = min(side_by_side, gpus * runtime.jobs_per_gpu)
     shared = "; jobs that share a GPU count as taking turns" if jobs > gpus else ""
     return Workers(
         devices=f"{gpus} × {devices.describe(device)}; {_count(jobs, 'job')} at a time",
