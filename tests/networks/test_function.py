@@ -133,7 +133,8 @@ def test_tasks_may_share_the_memory_of_their_parameters():
     layer = TWINS["linear"][0]
     general = FunctionLayer(TWINS["linear"][1], "l", {"weight": layer.parameters["l.weight"]})
     shared = {"l.weight": random(4, 6)[None].expand(TASKS, -1, -1)}
-    x = random(TASKS, IMAGES, 6)
-    ours, theirs = (walked(way, x, shared, x, shared) for way in (layer, general))
+    v = {"l.weight": random(TASKS, 4, 6, seed=5)}
+    x, dx = random(1, IMAGES, 6).expand(TASKS, -1, -1), random(TASKS, IMAGES, 6, seed=3)
+    ours, theirs = (walked(way, x, shared, dx, v) for way in (layer, general))
     for what, value in theirs.items():
         close(ours[what], value)
