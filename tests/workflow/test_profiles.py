@@ -1,5 +1,6 @@
 """The profiles as they stand, without the clusters that they are for."""
 
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -13,11 +14,16 @@ NO_SLURM = "there is no Slurm here (no sbatch); without it: snakemake"
 
 
 def snakemake(start, path):
-    """Run Snakemake's command after a line of Python, and return what it says."""
+    """Run Snakemake's command after a line of Python, and return what it says.
+
+    Of the system's commands it finds those that Snakemake itself starts with, and no Slurm.
+    """
+    for name in ("which", "bash", "sh"):
+        (path / name).symlink_to(shutil.which(name))
     done = subprocess.run(
         [sys.executable, "-c", f"{start}; from snakemake.cli import main; main()", *COMMAND],
         cwd=ROOT,
-        env={"PATH": path, "PYTHONPATH": str(ROOT / "src"), "HOME": path},
+        env={"PATH": str(path), "PYTHONPATH": str(ROOT / "src"), "HOME": str(path)},
         capture_output=True,
         text=True,
     )
@@ -30,7 +36,7 @@ def test_without_the_plugin_one_line_names_the_command(tmp_path):
         "import importlib.util as u; find = u.find_spec; u.find_spec ="
         " lambda name, *others: None if 'executor_plugin_slurm' in name else find(name, *others)"
     )
-    said = snakemake(hidden, str(tmp_path))
+    said = snakemake(hidden, tmp_path)
     assert said == f"snakemake: {NO_PLUGIN}{sys.executable} -m pip install " + (
         "snakemake-executor-plugin-slurm"
     )
@@ -40,4 +46,4 @@ def test_without_the_plugin_one_line_names_the_command(tmp_path):
     not find_spec("snakemake_executor_plugin_slurm"), reason="the extra slurm is not installed"
 )
 def test_without_slurm_one_line_says_so(tmp_path):
-    assert snakemake("pass", str(tmp_path)) == f"snakemake: {NO_SLURM}"
+    assert snakemake("pass", tmp_path) == f"snakemake: {NO_SLURM}"
