@@ -2,6 +2,7 @@
 
 import hashlib
 
+import by_hand
 import figure_runs
 import numpy as np
 import pytest
@@ -9,14 +10,27 @@ from matplotlib.text import Text
 from table_runs import made_up, select
 
 from maml.results import comparisons, curves, style
-from maml.results.cells import collect
 from maml.results.figures import FIGURES, write_figures
 from maml.results.runs import read
-from maml.results.statistics import accuracies, paired_difference
 
 SMALL = {"defaults": {"iterations": 400, "validate_every": 100}}
 OMNIGLOT, MINI = "omniglot-5way-1shot", "miniimagenet-5way-1shot"
 PAIR = ["maml", "fomaml"]
+
+
+REPORTED = {OMNIGLOT: 3, MINI: 5}
+"""Experiment → the inner steps after which Table 1 has its accuracy."""
+
+
+def answers(runs, experiment, method, step=None):
+    """Return what Table 1 reports, or after another step: percent, tasks × seeds."""
+    step = REPORTED[experiment] if step is None else step
+    return by_hand.accuracies(runs, experiment, method, checkpoint="best", queries=1, step=step)
+
+
+def shown(*which, **named):
+    """Return mean and intervals of these answers."""
+    return by_hand.Shown.of(answers(*which, **named))
 
 
 def another():
@@ -144,25 +158,20 @@ def test_without_validation_classes_the_training_curve_stands_alone(drawn):
     assert "protocol: paper" in words
 
 
-def test_accuracy_by_step_is_the_mean_with_the_interval_over_tasks(drawn):
-    config, results, figure = drawn(
-        curves.accuracy_by_step, select([OMNIGLOT, MINI], [*PAIR, "maml-cut-pooling"], [0, 1])
-    )
-    cells = {(cell.experiment, cell.method): cell for cell in collect(config, results)}
-    assert len(cells) == 5  # Omniglot's network has no pooling to cut
-    for experiment, panel in zip([OMNIGLOT, MINI], panels(figure), strict=True):
+def test_accuracy_by_step_is_the_mean_with_the_interval_over_tasks(drawn, tmp_path):
+    ran = {OMNIGLOT: PAIR, MINI: [*PAIR, "maml-cut-pooling"]}  # the former has no pooling to cut
+    config, _, figure = drawn(curves.accuracy_by_step, select(list(ran), ran[MINI], [0, 1]))
+    for (experiment, methods), panel in zip(ran.items(), panels(figure), strict=True):
         settings = config.experiment(experiment)
         assert [settings.inner_steps] * 2 in [list(line.get_xdata()) for line in panel.get_lines()]
-        for method in [method for name, method in cells if name == experiment]:
-            found = [
-                cells[experiment, method].estimate(step=step)
-                for step in range(settings.test_steps + 1)
-            ]
+        for method in methods:
+            steps = range(settings.test_steps + 1)
+            found = [shown(tmp_path, experiment, method, step=step) for step in steps]
             curve, reported = lines(panel, config, method)
             assert curve.get_ydata() == pytest.approx([each.mean for each in found])
-            assert reported.get_xdata() == pytest.approx([settings.reported_step])
-            assert reported.get_ydata() == pytest.approx([found[settings.reported_step].mean])
-            upper = [each.mean + each.ci95_tasks for each in found]
+            assert reported.get_xdata() == pytest.approx([REPORTED[experiment]])
+            assert reported.get_ydata() == pytest.approx([found[REPORTED[experiment]].mean])
+            upper = [each.mean + each.tasks for each in found]
             (band,) = (
                 shade
                 for shade in panel.collections
@@ -172,26 +181,22 @@ def test_accuracy_by_step_is_the_mean_with_the_interval_over_tasks(drawn):
             assert all(np.isclose(heights, value).any() for value in upper)
 
 
-def test_a_step_zero_below_the_panel_is_said(drawn):
-    config, results, figure = drawn(curves.accuracy_by_step, select([OMNIGLOT], ["maml"], [0]))
-    (cell,) = collect(config, results)
-    before = cell.estimate(step=0).mean
+def test_a_step_zero_below_the_panel_is_said(drawn, tmp_path):
+    _, _, figure = drawn(curves.accuracy_by_step, select([OMNIGLOT], ["maml"], [0]))
+    before = answers(tmp_path, OMNIGLOT, "maml", step=0).mean()
     assert panels(figure)[0].get_ylim()[0] > before
     assert f"step 0: {before:.0f} %" in texts(figure)
 
 
-def test_ours_stand_beside_the_papers(drawn):
-    config, results, figure = drawn(
-        comparisons.paper_comparison, select([OMNIGLOT, MINI], PAIR, [0, 1])
-    )
+def test_ours_stand_beside_the_papers(drawn, tmp_path):
+    config, _, figure = drawn(comparisons.paper_comparison, select([OMNIGLOT, MINI], PAIR, [0, 1]))
     omniglot, mini = panels(figure)
     assert omniglot.get_title(loc="left") == "Omniglot"
     blue, orange = (style.colour(config, method) for method in PAIR)
-    cells = {(cell.experiment, cell.method): cell for cell in collect(config, results)}
 
     def ours(experiment, method):
-        found = cells[experiment, method].estimate()
-        return found.mean - found.ci95_tasks_one_seed, found.mean + found.ci95_tasks_one_seed
+        found = shown(tmp_path, experiment, method)
+        return found.mean - found.one_seed, found.mean + found.one_seed
 
     def intervals(panel, colour):
         return [pytest.approx(each) for _, each in sorted(bars(panel, colour).items())]
@@ -202,8 +207,8 @@ def test_ours_stand_beside_the_papers(drawn):
     assert intervals(mini, orange) == [ours(MINI, "fomaml"), (48.07 - 1.75, 48.07 + 1.75)]
     assert "the paper does not report it" in texts(figure)
     for experiment, panel in ((OMNIGLOT, omniglot), (MINI, mini)):
-        both = [cells[experiment, method].estimate() for method in PAIR]
-        assert intervals(panel, THIN) == [(of.mean - of.ci95, of.mean + of.ci95) for of in both]
+        both = [shown(tmp_path, experiment, method) for method in PAIR]
+        assert intervals(panel, THIN) == [(of.mean - of.both, of.mean + of.both) for of in both]
 
 
 def test_a_shortened_protocol_and_drawn_images_are_marked_in_the_figure(drawn):
@@ -222,29 +227,29 @@ def test_a_shortened_protocol_and_drawn_images_are_marked_in_the_figure(drawn):
     assert label.get_text() == "5-way 1-shot\nshortened protocol"
 
 
-def test_the_difference_is_taken_task_by_task(drawn):
-    config, results, figure = drawn(
-        comparisons.first_order_difference,
-        select([OMNIGLOT, MINI], [*PAIR, "maml-cut-pooling"], [0, 1, 2]),
+def test_the_difference_is_taken_task_by_task(drawn, tmp_path):
+    compared = {"maml": [OMNIGLOT, MINI], "maml-cut-pooling": [MINI], "fomaml": [OMNIGLOT, MINI]}
+    config, _, figure = drawn(
+        comparisons.first_order_difference, select([OMNIGLOT, MINI], list(compared), [0, 1, 2])
     )
     left, right = panels(figure)
-    cells = {(cell.experiment, cell.method): cell for cell in collect(config, results)}
-    estimates = [cell.estimate() for cell in cells.values()]
-    both = sorted((of.mean - of.ci95, of.mean + of.ci95) for of in estimates)
+    values = {
+        (experiment, method): answers(tmp_path, experiment, method)
+        for method, experiments in compared.items()
+        for experiment in experiments
+    }
+    estimates = [by_hand.Shown.of(each) for each in values.values()]
+    both = sorted((of.mean - of.both, of.mean + of.both) for of in estimates)
     assert np.array(sorted(bars(left, THIN).values())) == pytest.approx(np.array(both))
     thin = []
-    for method, experiments in (("maml", [OMNIGLOT, MINI]), ("maml-cut-pooling", [MINI])):
+    for method in ("maml", "maml-cut-pooling"):
         drawn_bars = [each for _, each in sorted(bars(right, style.colour(config, method)).items())]
-        for experiment, interval in zip(experiments, drawn_bars, strict=True):
-            pair = [
-                100 * accuracies(cells[experiment, name].results) for name in (method, "fomaml")
-            ]
-            found = paired_difference(*pair)
-            thin.append((found.mean - found.ci95, found.mean + found.ci95))
-            expected = found.mean - found.ci95_tasks, found.mean + found.ci95_tasks
-            assert interval == pytest.approx(expected)
-            words = f"{found.mean:+.2f} ± {found.ci95_tasks:.2f} over tasks".replace("-", "−")
-            assert f"{words}\n± {found.ci95:.2f} over seeds and tasks" in texts(figure)
+        for experiment, interval in zip(compared[method], drawn_bars, strict=True):
+            found = by_hand.Shown.of(values[experiment, method] - values[experiment, "fomaml"])
+            thin.append((found.mean - found.both, found.mean + found.both))
+            assert interval == pytest.approx((found.mean - found.tasks, found.mean + found.tasks))
+            words = f"{found.mean:+.2f} ± {found.tasks:.2f} over tasks".replace("-", "−")
+            assert f"{words}\n± {found.both:.2f} over seeds and tasks" in texts(figure)
     assert np.array(sorted(bars(right, THIN).values())) == pytest.approx(np.array(sorted(thin)))
     assert [0, 0] in [list(line.get_xdata()) for line in right.get_lines()]
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from by_hand import crossed_half_width
 from scipy import stats
 
 from maml.results.statistics import estimate, paired_difference, tasks_half_width
@@ -17,20 +18,6 @@ def table(seeds=3, tasks=50, seed=0):
     luck = generator.normal(0, 0.02, (1, seeds))
     noise = generator.normal(0, 0.05, (tasks, seeds))
     return pd.DataFrame(difficulty + luck + noise, columns=list(range(seeds)))
-
-
-def crossed_half_width(values):
-    """Return the half-width over seeds and tasks from the variances of the two kinds of means."""
-    tasks, seeds = values.shape
-    ms_task = seeds * np.var(values.mean(1), ddof=1)
-    ms_seed = tasks * np.var(values.mean(0), ddof=1)
-    degrees = tasks - 1, seeds - 1, (tasks - 1) * (seeds - 1)
-    total = np.sum((values - values.mean()) ** 2)
-    ms_residual = (total - ms_task * degrees[0] - ms_seed * degrees[1]) / degrees[2]
-    sum_of = ms_task + ms_seed - ms_residual
-    squares = np.square([ms_task, ms_seed, ms_residual]) / degrees
-    t = stats.t.ppf(0.975, sum_of**2 / np.sum(squares))
-    return t * np.sqrt(sum_of / (tasks * seeds))
 
 
 def test_the_papers_half_width_by_hand():
