@@ -1,4 +1,4 @@
-"""The README's lines of Python run as they stand there."""
+"""The README's lines of Python run as they stand there, and its answer has the kept numbers."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,13 @@ import torch
 from helpers import ROOT
 from PIL import Image, ImageDraw
 
+from maml.files import paths
 from maml.networks.network import initialise
 from maml.training import weights
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+KEPT = ROOT / paths.KEPT
+NUMBER = re.compile(r"\d+\.\d+|\d+(?= %)")
 
 LINES = {
     "a": (10, 10, 90, 10),
@@ -27,10 +32,20 @@ def draw(path: Path, line: tuple[int, int, int, int], width: int, ink: int, grou
     drawing.save(path)
 
 
+def test_each_number_of_the_answer_is_one_that_is_kept():
+    _, _, rest = README.partition("<!-- begin: answer -->")
+    answer, end, _ = rest.partition("<!-- end: answer -->")
+    assert end
+    pages = [*KEPT.glob("*/README.md"), *KEPT.glob("*/verdict/verdict.md")]
+    kept = set(NUMBER.findall("".join(page.read_text(encoding="utf-8") for page in pages)))
+    numbers = NUMBER.findall(answer)
+    assert len(numbers) > 5
+    assert set(numbers) <= kept
+
+
 def test_the_example_adapts_to_ones_own_drawings(paper, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     own = Path("my-characters")
     for name, line in LINES.items():
         draw(own / "learn" / name / "1.png", line, 6, 0, (255, 255, 255, 255))

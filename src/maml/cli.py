@@ -348,6 +348,18 @@ def schema(
     write_reference(out)
 
 
+@app.command()
+def readme(
+    page: Annotated[Path, typer.Argument(help="The page to change.")] = Path("README.md"),
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Write into the README what results/kept has of Table 1, and lines of code as they are now."""
+    from maml.files.paths import KEPT
+    from maml.workflow.frontpage import write_page
+
+    write_page(page, configuration.read(config), KEPT)
+
+
 @contextmanager
 def _project(config: list[Path]) -> Iterator[configuration.Config]:
     """Read a configuration, and work in the project that it belongs to, if it shows which.
