@@ -7,7 +7,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header
-LOCK = $(COMPILE) --extra dev --extra dvc --extra slurm --extra tensorboard pyproject.toml -o requirements.lock
+LOCK = $(COMPILE) --extra dev --extra docs --extra dvc --extra slurm --extra tensorboard pyproject.toml -o requirements.lock
 
 # Run a preset, render its report and say where both are.
 define preset
@@ -16,7 +16,7 @@ $(SNAKEMAKE) --configfile workflow/presets/$(1).yaml --report results/$(1)/repor
 @echo "Tables, figures and report.html are in results/$(1)."
 endef
 
-.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-slurm test-mirror lint lock upgrade benchmark card card-bundle card-import fuzz mutants clean
+.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-slurm test-mirror lint docs lock upgrade benchmark card card-bundle card-import fuzz mutants clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -68,6 +68,9 @@ lint: setup ## the style checks
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/hadolint Containerfile
 
+docs: setup ## README and docs as one site, site/index.html; a link that leads nowhere is an error
+	$(BIN)/sphinx-build -E -q -W --keep-going -c docs . site
+
 # Versions are part of a result: those of torch and numpy move only by hand, and by a reason.
 lock: setup ## add to the lock what pyproject.toml asks for anew; no other version moves
 	$(LOCK)
@@ -98,8 +101,8 @@ card-bundle: setup ## fetch what `make card` needs without a network into card/ 
 card-import: setup ## file what `make card` brought back: FROM=<folder>
 	$(BIN)/python -m benchmarks.card.imported $(or $(FROM),card-results)
 
-clean: ## remove .venv; data and results stay
-	rm -rf .venv
+clean: ## remove .venv and site; data and results stay
+	rm -rf .venv site
 
 # Made whole or made again: the last line marks a complete environment.
 $(BIN)/complete: requirements.lock requirements-uv.lock pyproject.toml
