@@ -221,6 +221,7 @@ def test_only_a_whole_run_is_recorded_and_a_held_lock_is_no_failure(recorded, re
     changed = restored("dvc", "metrics", "diff", "HEAD~1", "HEAD")
     assert "omniglot-5way-1shot.maml.accuracy" in changed
     assert "reported_step" in restored("dvc", "params", "diff", "HEAD~1", "HEAD")
+    assert "index.html" in restored("dvc", "plots", "diff", "HEAD~1", "HEAD")
 
 
 def test_a_run_that_leaves_something_to_do_is_not_recorded_by_dvc_either(restored):
