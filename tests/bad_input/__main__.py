@@ -8,9 +8,10 @@ from bad_input.case import Case, title
 PAGE = ROOT / "docs" / "bad-input.md"
 
 INTRODUCTION = """\
-# Input that is wrong
+# Appendix: input that is wrong
 
-<!-- Written by `PYTHONPATH=tests python -m bad_input` from tests/bad_input. -->
+This page is generated: `PYTHONPATH=tests python -m bad_input` writes it from the cases in
+`tests/bad_input`. It is to be searched for a message rather than read.
 
 What is wrong with a file, a server or a setting is said in one line that names it, the problem and
 what to do; the command ends with 1, and nothing that it began is left in `data/` or `results/` but
