@@ -32,6 +32,19 @@ def test_all_pages_are_rendered_without_a_warning(tmp_path):
     assert first.rindex("docs/bad-input.html") > first.rindex("docs/security.html")  # it is last
 
 
+def test_no_word_is_taken_for_html():
+    pages = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "results/kept").glob("*/*.md"),
+    ]
+    for page in pages:
+        text = re.sub(
+            r"```.*?```|``.*?``|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.S
+        )
+        assert not re.findall(r"<(?!!--)[^>\n]*>", text), page
+
+
 LEAD_NOWHERE = {
     "[one](docs/gone.md)": "docs/gone.md",
     "[one](docs/page.md#gone)": "'gone'",

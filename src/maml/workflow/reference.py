@@ -1,6 +1,7 @@
 """The pages of ``docs/`` that repeat what the code and ``config.yaml`` say, written from both."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -107,7 +108,7 @@ def _configuration(config: Config) -> str:
                     if key in config.defaults.model_fields_set
                     else "",
                     RECOMPUTES[about.get("stage", "training")],
-                    about["description"],
+                    _prose(about["description"]),
                 ]
                 for key, about in Experiment.model_json_schema()["properties"].items()
             ),
@@ -124,13 +125,18 @@ def _section(heading: str, part: type[Strict], entries: dict[str, Any]) -> str:
             f"`{key}`",
             _type(about),
             *(_value(getattr(entry, key)) for entry in entries.values()),
-            about["description"],
+            _prose(about["description"]),
         ]
         for key, about in schema["properties"].items()
         if "description" in about
     ]
     names = ["value"] if list(entries) == ["value"] else [f"`{name}`" for name in entries]
     return f"## {heading}\n\n{part.__doc__}\n\n" + _table(["key", "type", *names, "meaning"], rows)
+
+
+def _prose(description: str) -> str:
+    """Return a description with its paths in code, where ``<run>`` would be taken for HTML."""
+    return re.sub(r"[\w./-]+/<\w+>(/\w+)*", r"`\g<0>`", description)
 
 
 def _type(about: dict[str, Any]) -> str:
