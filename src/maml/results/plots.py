@@ -32,13 +32,19 @@ def write_plots(config: Config, runs: Path, out: Path) -> None:
 
 
 def learning_curves(results: list[Result]) -> pd.DataFrame:
-    """Return accuracies in percent by meta-iteration: the mean over seeds."""
+    """Return accuracies in percent by meta-iteration: the mean over seeds.
+
+    A seed that diverged is left out from its start, or the mean would change where its curve ends.
+    """
+    keys = ["experiment", "method", "iteration"]
+    columns = ["validation_accuracy", "train_accuracy"]
     curves = [
         result.curve.assign(experiment=result.job.experiment, method=result.job.method)
         for result in results
+        if not result.diverged
     ]
-    keys = ["experiment", "method", "iteration"]
-    columns = ["validation_accuracy", "train_accuracy"]
+    if not curves:
+        return pd.DataFrame(columns=[*keys, *columns])
     mean = pd.concat(curves).groupby(keys, sort=False)[columns].mean()
     return (100 * mean).reset_index()
 
