@@ -17,6 +17,10 @@ What is wrong with a file, a server or a setting is said in one line that names 
 what to do; the command ends with 1, and nothing that it began is left in `data/` or `results/` but
 what a later run goes on from. These are the {count} cases that the tests make and read; "…" stands
 for what differs from run to run.
+
+One file is not ours to answer for: Snakemake reads that of `--configfile` itself, before anything
+of this project. Where there is no such file, or one that is no YAML, the last line that Snakemake
+prints says so, below a traceback in the first case; `maml plan --config FILE` says it in one line.
 """
 
 

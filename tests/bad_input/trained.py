@@ -98,7 +98,7 @@ def of_another_project(place: Place) -> Meet:
 
 
 @case(
-    "weights that do not fit the network that the file names{ENDING}",
+    "weights that do not fit the network that the file names",
     f"{BEST}: the weights do not fit the network that the file names{ENDING}",
 )
 def of_no_network(place: Place) -> Meet:

@@ -44,6 +44,28 @@ def test_results_may_lie_in_another_folder(project, tmp_path):
     assert jobs(run.stdout)["train"] == 8 * 2 * 3
 
 
+def test_snakemake_itself_says_which_configuration_is_missing(project):
+    run = project.snakemake("--dry-run", "--configfile", "nowhere.yaml")
+    assert run.returncode == 1
+    assert "No such file or directory: 'nowhere.yaml'" in run.stdout.strip().splitlines()[-1]
+    assert not {"results", "data"} & {path.name for path in project.folder.iterdir()}
+
+
+def test_snakemake_itself_says_that_a_configuration_is_no_yaml(project):
+    run = project.snakemake("--dry-run", "--configfile", project.overlay("mine.yaml", "a: [b"))
+    assert run.returncode == 1
+    assert "not valid JSON or YAML" in run.stdout.strip().splitlines()[-1]
+    assert "Traceback" not in run.stdout
+
+
+@pytest.mark.parametrize("variable", ["HOME", "XDG_CACHE_HOME"])
+def test_no_home_is_needed(project, tmp_path, variable):
+    (tmp_path / "file").touch()
+    below = {variable: str(tmp_path / "file" / "home")}  # nobody, not even root, can make it
+    run = project.snakemake("--dry-run", **below)
+    assert run.returncode == 0, run.stdout
+
+
 def test_download_fetches_and_prepares_and_does_nothing_else(project, smoke, driver):
     overlay = project.overlay("gpus.yaml", FETCHED)
     run = project.snakemake("download", *smoke, overlay, **driver)
