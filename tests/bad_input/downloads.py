@@ -138,8 +138,9 @@ def wrong_size(place: Place) -> Meet:
 
 @case(
     "too little room on the disk",
-    "data/raw has not enough room: … are needed, 0.0 MB are free; make room, or make data/ a link "
-    "to a larger disk",
+    "data/raw has not enough room: … are needed, 0.0 MB are free; make room, or keep the whole "
+    "project on a larger disk; where only data/ is a link to one, neither git nor DVC records the "
+    "images",
 )
 def no_room(place: Place) -> Meet:
     place.patch.setattr(fetch.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))

@@ -349,6 +349,16 @@ def test_keeping_again_changes_nothing(here, tiny):
     assert records.location("paper").stat().st_mtime_ns == time
 
 
+@pytest.mark.parametrize("run", ["paper", "another"])
+def test_records_of_an_earlier_version_are_said_to_be_so(here, tiny, run):
+    noted = {WEIGHTS: {"sha256": "0" * 64, "starttime": 1.0, "endtime": 2.0}}
+    records.location(run).parent.mkdir(parents=True)
+    records.location(run).write_text(json.dumps([{"record": {"rule": "train"}, "outputs": noted}]))
+    make(WEIGHTS, "content")
+    with pytest.raises(UserError, match=f"results/{run}/.* of an earlier version .* remove it"):
+        records.bring_back(tiny)
+
+
 def test_damaged_records_are_said(here, tiny):
     records.location("paper").parent.mkdir(parents=True)
     records.location("paper").write_text('[{"outputs": {"a": {}}}]')

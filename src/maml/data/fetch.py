@@ -72,7 +72,8 @@ def check_room(folder: Path, needed: int) -> None:
     if needed > free:
         raise UserError(
             f"{folder.parent} has not enough room: {megabytes(needed)} are needed, "
-            f"{megabytes(free)} are free; make room, or make data/ a link to a larger disk"
+            f"{megabytes(free)} are free; make room, or keep the whole project on a "
+            "larger disk; where only data/ is a link to one, neither git nor DVC records the images"
         )
 
 

@@ -168,6 +168,12 @@ def _read(path: Path) -> Entries:
         return {}
     try:
         groups = json.loads(path.read_text(encoding="utf-8"))
+        if any("sha256" in own for group in groups for own in group["outputs"].values()):
+            raise UserError(
+                f"{path} is of an earlier version of this project, which noted less: remove it, "
+                "and what was not made in this folder is made again; to keep those results as they "
+                "are, go back to the commit that made them"
+            )
         return {
             output: {"content": own.pop("content"), "record": {**group["record"], **own}}
             for group in groups
