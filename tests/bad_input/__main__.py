@@ -20,7 +20,7 @@ for what differs from run to run.
 
 One file is not ours to answer for: Snakemake reads that of `--configfile` itself, before anything
 of this project. Where there is no such file, or one that is no YAML, the last line that Snakemake
-prints says so, below a traceback in the first case; `maml plan --config FILE` says it in one line.
+prints says so, and there may be a traceback above it. `maml plan --config FILE` has one line.
 """
 
 
