@@ -52,12 +52,15 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [f"device: {device}", *workflow]
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep together what shares a fixture that takes long; later, xdist has read the groups."""
+    for name in MADE_ONCE.intersection(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.xdist_group(name))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest; deselect what needs a device that is not there."""
     items.sort(key=lambda item: "workflow" not in item.path.parts)
-    for item in items:
-        for name in MADE_ONCE.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(name))
     if not torch.cuda.is_available():
         needing = [item for item in items if item.get_closest_marker("cuda")]
         items[:] = [item for item in items if item not in needing]

@@ -115,7 +115,7 @@ def copy_project(folder: Path) -> Project:
     for name in PARTS:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / name)  # compiled modules, too
         else:
             shutil.copy(source, folder / name)
     return Project(folder)

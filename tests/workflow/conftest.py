@@ -1,7 +1,10 @@
 """The pipeline on synthetic images, run once for all tests that only look at it."""
 
+import os
+
 import pytest
 from pipeline import Project, copy_project
+from warm import warm
 
 OVERLAY = """
 select:
@@ -28,6 +31,22 @@ FOLDER = "a {b}'s ü"
 """What people call their folders, and shells, formats and wildcards take for something else."""
 
 SMOKE = ("--configfile", "workflow/presets/smoke.yaml", "tests.yaml")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_start():
+    """Let the shells of jobs call a process that has imported the project already."""
+    with warm() as function, pytest.MonkeyPatch.context() as patch:
+        for name, body in function.items():
+            patch.setenv(name, body)
+        yield
+
+
+@pytest.fixture
+def cold_start(monkeypatch):
+    """Start Python for each job, as a user's machine does."""
+    for name in [name for name in os.environ if name.startswith("BASH_FUNC_maml")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

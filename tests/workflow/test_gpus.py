@@ -34,7 +34,7 @@ devices.taken = taken
 
 
 @pytest.fixture
-def two_gpus(project):
+def two_gpus(project, cold_start):
     """The environment of a machine with two GPUs."""
     folder = project.folder / "simulated"
     folder.mkdir()

@@ -1,6 +1,7 @@
 """The whole pipeline on synthetic images: what it makes, and what it says."""
 
 import json
+import os
 
 import pytest
 from pipeline import jobs
@@ -89,3 +90,9 @@ def test_the_report_holds_tables_figures_and_captions(finished, smoke):
 def test_each_job_has_a_log(finished, name):
     project, _ = finished
     assert (project.folder / "logs" / "smoke" / f"{name}.log").is_file()
+
+
+def test_what_shares_a_run_is_tested_in_the_same_process(finished, request):
+    """Or each process would make the run again: how names say so is between pytest and xdist."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    assert alone or request.node.nodeid.endswith("@finished")
