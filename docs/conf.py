@@ -31,5 +31,7 @@ myst_url_schemes = ["http", "https", "source"]
 highlight_language = "none"  # a block without a language is what a program printed
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_copy_source = html_use_index = False
 html_show_copyright = False

@@ -15,7 +15,6 @@ from sphinx.util import logging
 
 LINK = re.compile(r"\]\(([\w./-]+\.(?:py|yaml|toml))(#L\d+)?\)")
 SCHEME = "source:"
-BODY = '<h1>{path}</h1>\n<div style="font-size: 80%">{code}</div>'  # a line as long as ours may be
 SHOWN: set[str] = set()
 """The files that a page links to."""
 
@@ -57,7 +56,7 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     for path in sorted(SHOWN):
         text = Path(app.srcdir, path).read_text(encoding="utf-8")
         code = highlight(text, guess_lexer_for_filename(path, text), form)
-        yield path, {"title": path, "body": BODY.format(path=path, code=code)}, "page.html"
+        yield path, {"title": path, "body": f"<h1>{path}</h1>\n{code}"}, "page.html"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
