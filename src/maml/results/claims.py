@@ -86,8 +86,8 @@ def paper_cells(config: Config, cells: Sequence[Cell]) -> Iterator[Finding]:
             continue
         design = Design.from_table(100 * accuracies(cell.results))
         theirs = printed.accuracy, printed.ci95
-        found = _measured(finding, paper_difference(design, *theirs), _text(interval(design)))
-        yield from _judged(
+        found = measured(finding, paper_difference(design, *theirs), _text(interval(design)))
+        yield from judged(
             found, [cell], design, lambda each, theirs=theirs: reproduction(each, *theirs)
         )
 
@@ -113,10 +113,10 @@ def first_order(config: Config, cells: Sequence[Cell]) -> Iterator[Finding]:
             if design is None:
                 yield finding
                 continue
-            found = _measured(finding, interval(design), _signed(interval(design)))
+            found = measured(finding, interval(design), signed(interval(design)))
             found = found.changed(p=equivalence_p(design, margin), remark=_zero(interval(design)))
             both = [pair.first, pair.second]
-            yield from _judged(
+            yield from judged(
                 found, both, design, lambda each, margin=margin: equivalence(each, margin)
             )
 
@@ -145,13 +145,13 @@ def more_steps(config: Config, cells: Sequence[Cell]) -> Iterator[Finding]:
                 continue
             later, sooner = (100 * accuracies(cell.results, step=s) for s in (last, trained))
             design = Design.from_table(later - sooner)
-            found = _measured(finding, interval(design), _signed(interval(design)))
+            found = measured(finding, interval(design), signed(interval(design)))
 
             def decide(each: Design, bound: float = bound, margin: float = margin) -> Outcome:
-                return _above(each, bound, worth=margin if bound == 0 else 0.0)
+                return above(each, bound, worth=margin if bound == 0 else 0.0)
 
             found = found.changed(p=_p(design, bound))
-            yield from _judged(found, [cell], design, decide)
+            yield from judged(found, [cell], design, decide)
 
 
 def pairs(config: Config, cells: Sequence[Cell]) -> Iterator[Pair]:
@@ -227,7 +227,7 @@ def _p(design: Design, bound: float) -> float:
     return float(p_greater(design, bound))
 
 
-def _above(design: Design, bound: float, worth: float) -> Outcome:
+def above(design: Design, bound: float, worth: float) -> Outcome:
     """Decide whether a mean lies above a bound: *within* if it does.
 
     *Below*: its 95 % interval lies below what an improvement would have to be worth.
@@ -238,7 +238,7 @@ def _above(design: Design, bound: float, worth: float) -> Outcome:
     return Outcome.BELOW if found.centre + found.sure < bound + worth else Outcome.INCONCLUSIVE
 
 
-def _measured(finding: Finding, found: Interval, ours: str) -> Finding:
+def measured(finding: Finding, found: Interval, ours: str) -> Finding:
     """Return a finding with its numbers."""
     return finding.changed(
         ours=ours,
@@ -248,7 +248,7 @@ def _measured(finding: Finding, found: Interval, ours: str) -> Finding:
     )
 
 
-def _judged(
+def judged(
     finding: Finding,
     cells: Sequence[Cell],
     design: Design,
@@ -301,7 +301,8 @@ def _text(found: Interval) -> str:
     return f"{found.centre:.2f} ± {found.half_width:.2f}"
 
 
-def _signed(found: Interval) -> str:
+def signed(found: Interval) -> str:
+    """Return a difference and its half-width, as text."""
     return f"{found.centre:+.2f} ± {found.half_width:.2f}".replace("-", "−")
 
 
