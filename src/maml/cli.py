@@ -155,6 +155,23 @@ def probe(
     probe(settings.job(experiment, method, seed), settings.probe, data, folder, out)
 
 
+@app.command()
+def baselines(
+    experiment: Experiment,
+    seed: Seed,
+    data: Annotated[Path, typer.Argument(help="What `prepare` made.")],
+    out: Annotated[Path, typer.Argument(help="The folder for the baselines' accuracies.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Measure fine-tuning and nearest neighbour on every meta-test task; resumes."""
+    from maml.configuration import baselines
+    from maml.training.baselines import measure_baselines
+
+    settings = configuration.read(config)
+    job = baselines.job(settings, experiment, seed)
+    measure_baselines(job, settings.baselines, data, out)
+
+
 @app.command(name="import-weights")
 def import_weights(
     experiment: Experiment,

@@ -184,6 +184,12 @@ MISTAKES = [
         "datasets.omniglot.classes.val is 0; say 'last'",
     ),
     (
+        "baselines",
+        {"iterations": 500},
+        "baselines.validate_every: 1000 updates are more than there are (baselines.iterations: "
+        "500), so no weights could be chosen",
+    ),
+    (
         "datasets/miniimagenet/source",
         "bundled",
         "datasets.miniimagenet.source: only Omniglot is bundled; say 'official' or 'synthetic'",

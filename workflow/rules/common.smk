@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "src")))
 
 from maml.compute.devices import has_driver, visible_gpus
 from maml.compute.memory import machine_memory
+from maml.configuration import baselines
 from maml.files import paths
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
@@ -126,6 +127,14 @@ def probed():
         ).as_posix()
         for each in settings.jobs()
         if each.settings.snapshots
+    ]
+
+
+def measured_baselines():
+    """Return what is measured of the baselines, for each experiment and seed, if it is selected."""
+    return [
+        paths.baselines(paths.runs(RUN), each.experiment, each.seed).as_posix()
+        for each in baselines.jobs(settings)
     ]
 
 

@@ -9,6 +9,8 @@ OUTPUTS
     evaluation.csv                          beside them; a row a checkpoint, task and inner step
     gradients.csv                           beside them, of a training that keeps snapshots: what
                                             the second derivatives do to the meta-gradient at each
+    baselines.csv                           in results/{run}/runs/{experiment}/baselines/seed-{seed}/:
+                                            fine-tuning and nearest neighbour, a row a task and step
     results/{run}/cost/iteration.csv        what an iteration of each method takes
 """
 
@@ -68,6 +70,35 @@ rule probe:
     shell:
         "maml probe {wildcards.experiment} {wildcards.method} {wildcards.seed}"
         " {params.data} {params.folder} {output}"
+        " --config $CONFIG 2>&1 | keep {log}"
+
+
+rule baselines:
+    """Measure fine-tuning and nearest neighbour; resume where an interrupted pre-training stopped."""
+    input:
+        prepared,
+    output:
+        "results/{run}/runs/{experiment}/baselines/seed-{seed}/baselines.csv",
+        "results/{run}/runs/{experiment}/baselines/seed-{seed}/tuning.csv",
+        "results/{run}/runs/{experiment}/baselines/seed-{seed}/pretrained.safetensors",
+    log:
+        "logs/{run}/baselines/{experiment}/seed-{seed}.log",
+    threads: settings.runtime.threads
+    resources:
+        **allocated("baselines"),
+        gpu=GPU,
+    params:
+        data=subpath(input[0], parent=True),
+        folder=subpath(output[0], parent=True),
+        settings=lambda wildcards: baselines.decisive_settings(
+            baselines.job(settings, wildcards.experiment, int(wildcards.seed)), settings.baselines
+        ),
+        code=code_of("baselines"),
+    message:
+        "Measuring the baselines of {wildcards.experiment}, seed {wildcards.seed}"
+    shell:
+        "maml baselines {wildcards.experiment} {wildcards.seed}"
+        " {params.data} {params.folder}"
         " --config $CONFIG 2>&1 | keep {log}"
 
 

@@ -20,6 +20,7 @@ from maml.configuration.overlays import load, merge
 from maml.configuration.renamed import check_names
 from maml.configuration.schema import (
     Allocation,
+    BaselineSettings,
     Classes,
     Dataset,
     Defaults,
@@ -58,6 +59,7 @@ class Config(Strict):
     verdict: VerdictSettings = Field(default_factory=VerdictSettings)
     resources: Resources = Resources()
     probe: ProbeSettings = Field(default_factory=ProbeSettings)
+    baselines: BaselineSettings = Field(default_factory=BaselineSettings)
     datasets: dict[Name, Dataset]
     networks: dict[Name, Network]
     methods: dict[Name, Method]
@@ -259,6 +261,7 @@ PLACES: dict[str, type[Strict]] = {
     "resources": Resources,
     "resources.<rule>": Allocation,
     "probe": ProbeSettings,
+    "baselines": BaselineSettings,
     "datasets.<name>": Dataset,
     "datasets.<name>.classes": Classes,
     "networks.<name>": Network,

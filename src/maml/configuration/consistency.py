@@ -63,6 +63,13 @@ def check_together(config: Config) -> None:
                 f"config: datasets.{name}.source: only Omniglot is bundled; say 'official' or "
                 f"'synthetic'"
             )
+    _check_distinct("baselines.fine_tuning_step_sizes", config.baselines.fine_tuning_step_sizes)
+    if config.baselines.validate_every > config.baselines.iterations:
+        raise UserError(
+            f"config: baselines.validate_every: {config.baselines.validate_every} updates are more "
+            f"than there are (baselines.iterations: {config.baselines.iterations}), so no weights "
+            "could be chosen"
+        )
     for name, network in config.networks.items():
         _check_network(f"config: networks.{name}", network)
     for name in config.experiments:
@@ -140,6 +147,11 @@ def _check_experiment(config: Config, name: str) -> None:
         raise UserError(
             f"config: {at('reported_checkpoint')}: 'best' needs validation classes, and "
             f"{data}.classes.val is 0; say 'last'"
+        )
+    if config.select.baselines and name in config.select.experiments and not dataset.classes.val:
+        raise UserError(
+            f"config: select.baselines: what the baselines do is chosen on validation classes, and "
+            f"{data}.classes.val is 0; say 'false'"
         )
     network = config.networks[experiment.network]
     pools = len(network.widths) if network.downsampling == "max-pool" else 0

@@ -249,6 +249,11 @@ class Select(Strict):
     seeds: list[Seed] = Field(
         min_length=1, description="Each gives another initialisation and other training tasks."
     )
+    baselines: bool = Field(
+        default=False,
+        description="true: also measure fine-tuning and nearest neighbour on each experiment, with "
+        "each seed, as `baselines` has them.",
+    )
 
 
 class VerdictSettings(Strict):
@@ -316,6 +321,38 @@ class ProbeSettings(Strict):
     def all_factors(self) -> list[float]:
         """The multiples of α, in order, 1 among them."""
         return sorted({1.0, *self.factors})
+
+
+class BaselineSettings(Strict):
+    """How fine-tuning and nearest neighbour are measured (docs/baselines.md)."""
+
+    iterations: int = Field(default=10_000, ge=1, description="Updates of the pre-training.")
+    batch_size: int = Field(
+        default=64,
+        ge=2,
+        description="Images of an update, each of another class where there are so many.",
+    )
+    step_size: StepSize = Field(default=1.0e-3, description="Adam's step size in pre-training.")
+    validate_every: int = Field(
+        default=1000,
+        ge=1,
+        description="Updates between two validations; the weights whose nearest neighbours are "
+        "best are kept.",
+    )
+    validation_tasks: int = Field(
+        default=200, ge=2, description="Tasks by which weights, and all that follows, are chosen."
+    )
+    fine_tuning_steps: int = Field(
+        default=20,
+        ge=1,
+        description="The most gradient steps of fine-tuning; how many are taken is chosen.",
+    )
+    fine_tuning_step_sizes: list[StepSize] = Field(
+        default=[0.01, 0.05, 0.2, 1.0, 5.0],
+        min_length=1,
+        description="Step sizes of fine-tuning, on the mean cross-entropy, of which the best is "
+        "chosen.",
+    )
 
 
 class Runtime(Strict):
@@ -388,7 +425,7 @@ class Allocation(Strict):
 class Resources(Strict):
     """What the jobs of each rule ask for.
 
-    CPUs are `runtime.threads`; a training, evaluation or probe gets one GPU unless
+    CPUs are `runtime.threads`; a training, evaluation, probe or baseline gets one GPU unless
     `runtime.device` is `cpu`. `summarise` is for verdict, tables, figures, plots and cards, each.
     """
 
@@ -398,5 +435,6 @@ class Resources(Strict):
     train: Allocation = Allocation(memory_mb=4000, minutes=720)
     evaluate: Allocation = Allocation(memory_mb=4000, minutes=60)
     probe: Allocation = Allocation(memory_mb=4000, minutes=480)
+    baselines: Allocation = Allocation(memory_mb=4000, minutes=480)
     cost: Allocation = Allocation(memory_mb=8000, minutes=120)
     summarise: Allocation = Allocation(memory_mb=2000, minutes=30)

@@ -20,6 +20,14 @@ EVALUATION_COLUMNS = [*EVALUATION_KEY, "accuracy", "loss"]
 GRADIENTS_COLUMNS = ["iteration", "factor", "measure", "part", "task", "value"]
 """The columns of ``gradients.csv``; ``part`` and ``task`` are empty where there is none."""
 
+BASELINES = "baselines"
+"""What stands for the method in the paths of the baselines, which belong to none."""
+
+BASELINES_KEY = ["baseline", "statistics", "queries", "task", "step"]
+"""The columns of ``baselines.csv`` that name a row."""
+
+BASELINES_COLUMNS = [*BASELINES_KEY, "accuracy"]
+
 
 def configuration(run: str) -> Path:
     """Return the configuration of a run, presets merged, which every job reads."""
@@ -63,6 +71,11 @@ def snapshot_evaluation(folder: Path, iteration: int) -> Path:
 def gradients(folder: Path) -> Path:
     """Return what was measured of the second derivatives of a trained network."""
     return folder / "gradients.csv"
+
+
+def baselines(runs: Path, experiment: str, seed: int) -> Path:
+    """Return what was measured of the baselines of an experiment, with one seed."""
+    return training_folder(runs, experiment, BASELINES, seed) / "baselines.csv"
 
 
 def heartbeat(run: str, experiment: str, method: str, seed: int) -> Path:

@@ -37,7 +37,7 @@ class Heartbeat:
     Attributes:
         state: ``training`` or ``evaluating`` while it works; ``trained``, ``done``, ``failed`` or
             ``interrupted`` after.
-        stage: ``training``, ``evaluating`` or ``probing``.
+        stage: ``training``, ``pre-training``, ``evaluating`` or ``probing``.
         done: units done, of ``total``.
         total: units of the whole job.
         loss: the latest, if any.
@@ -72,7 +72,12 @@ class Heartbeat:
 
 EVERY_SECONDS = {"bar": 0.2, "heartbeat": 2.0, "line": 30.0, "events": 30.0}
 
-FINISHED = {"training": "trained", "evaluating": "done", "probing": "done"}
+FINISHED = {
+    "training": "trained",
+    "pre-training": "trained",
+    "evaluating": "done",
+    "probing": "done",
+}
 
 
 class Progress:
@@ -83,7 +88,7 @@ class Progress:
 
     Args:
         job: whose progress it is; of a training that of all its seeds, which say the same.
-        stage: ``training`` or ``evaluating``.
+        stage: what the job does.
         total: how many units the whole job has, those of earlier processes included.
         unit: what is counted.
         heartbeat: whether ``maml status`` is to see it; not beside another work on the same job.
@@ -92,7 +97,7 @@ class Progress:
     def __init__(
         self,
         job: Job,
-        stage: Literal["training", "evaluating", "probing"],
+        stage: Literal["training", "pre-training", "evaluating", "probing"],
         total: int,
         *,
         unit: str = "iterations",
