@@ -24,6 +24,7 @@ rule tables:
     input:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
+        measured_baselines(),
     output:
         report(
             "results/{run}/tables/table1.html",
@@ -74,6 +75,7 @@ rule verdict:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
         probed(),
+        measured_baselines(),
         cost="results/{run}/cost/iteration.csv",
     output:
         report(

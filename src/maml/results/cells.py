@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from maml.configuration.baselines import KINDS
 from maml.configuration.config import Config
 from maml.data.store import UNVERIFIED
 from maml.results.paper import DECIMALS
@@ -20,7 +21,7 @@ class Cell:
 
     Attributes:
         experiment: its key.
-        method: its key.
+        method: its key; of a baseline its name.
         results: one a seed, those that diverged included.
         shortenings: setting → (the protocol's value, the one used), where a preset shortens.
     """
@@ -34,6 +35,16 @@ class Cell:
     def label(self) -> str:
         """The method's name."""
         return self.results[0].job.gradient.label
+
+    @property
+    def paper_row(self) -> str | None:
+        """The row of the paper's Table 1 that it stands beside, if any."""
+        return self.results[0].job.gradient.paper_row
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is of a baseline, and of no method."""
+        return any(self.method == kind.name for kind in KINDS)
 
     @property
     def synthetic(self) -> bool:

@@ -25,6 +25,7 @@ def table1_numbers(config: Config, cells: Sequence[Cell]) -> pd.DataFrame:
 
     Accuracies are in percent, ``difference`` is ours − the paper's in points, ``seeds`` are those
     that the mean is over. ``row`` is the paper's row, or the method's name where it has none.
+    Baselines have no ``step``: each training has its own.
     """
     printed = {
         (*paper.Column(cell.dataset, cell.network, cell.ways, cell.shots), cell.row): cell
@@ -34,7 +35,7 @@ def table1_numbers(config: Config, cells: Sequence[Cell]) -> pd.DataFrame:
     rows = []
     for cell in cells:
         place = paper.column(config, cell.experiment)
-        row = config.methods[cell.method].paper_row
+        row = cell.paper_row
         theirs = printed.get((*place, row)) if cell.experiment in of_paper else None
         ours = _ours(config, cell)
         rows.append(
@@ -44,7 +45,7 @@ def table1_numbers(config: Config, cells: Sequence[Cell]) -> pd.DataFrame:
             | (_theirs(theirs, ours["mean"]) if theirs else {})
         )
     beside = {
-        (*paper.column(config, cell.experiment), config.methods[cell.method].paper_row)
+        (*paper.column(config, cell.experiment), cell.paper_row)
         for cell in cells
         if cell.experiment in of_paper
     }
@@ -85,7 +86,7 @@ def _ours(config: Config, cell: Cell) -> dict[str, Any]:
         "diverged": " ".join(map(str, cell.diverged)),
         "checkpoint": settings.reported_checkpoint,
         "queries": settings.reported_queries,
-        "step": settings.reported_step,
+        "step": None if cell.is_baseline else settings.reported_step,
         "shortened": bool(cell.shortenings),
         "synthetic": cell.synthetic,
         "remarks": ", ".join(remarks([cell])),

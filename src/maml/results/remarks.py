@@ -47,13 +47,17 @@ def measured(config: Config, cells: Sequence[Cell]) -> list[str]:
 def notes(cells: Sequence[Cell]) -> list[str]:
     """Return sentences that explain the remarks, and on what the numbers were computed."""
     return [
-        *shortenings((cell.experiment, cell.shortenings) for cell in cells),
+        *shortenings((_of(cell), cell.shortenings) for cell in cells),
         *_synthetic(cells),
         *_unverified(cells),
         *_diverged(cells),
         *_one_seed(cells),
         *_computed(cells),
     ]
+
+
+def _of(cell: Cell) -> str:
+    return f"baselines of {cell.experiment}" if cell.is_baseline else cell.experiment
 
 
 def _synthetic(cells: Iterable[Cell]) -> Iterator[str]:
@@ -117,6 +121,7 @@ def _used(cells: Iterable[Cell], aspect: str) -> dict[str, dict[str, Places]]:
                 *(("training", each) for each in trained),
                 ("evaluation", result.origin),
             ]:
+                stage = origin.get("stage", stage)
                 name, value = _value(aspect, stage, result.job.settings.dataset, origin)
                 places = found.setdefault(name, {}).setdefault(value, {})
                 places.setdefault((cell.experiment, cell.label), {})[result.job.seed] = None

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from maml.configuration.baselines import KINDS
 from maml.configuration.config import Config
+from maml.configuration.schema import Method
 from maml.results import paper
 from maml.results.cells import NOT_RUN, Cell, percent
 from maml.results.paper import DECIMALS, NO_CONV, TITLES, Column
@@ -24,6 +26,13 @@ CAPTION = (
     " {not_run} is no number: not run, or not in the paper. Run: {run}; protocol: {protocol}."
 )
 
+PRE_TRAINED = (
+    "Baselines: from a network that learnt in {iterations:,} updates of {batch_size} images to tell"
+    " the meta-train classes apart; how to fine-tune it, and the distance to neighbours, is chosen"
+    " on {validation_tasks:,} validation tasks. Batch norm has the statistics of the images that"
+    " are classified together (batch, as in MAML), or of the training images (running)."
+)
+
 
 @dataclass(frozen=True)
 class _Row:
@@ -35,11 +44,18 @@ class _Row:
     ours: bool
 
 
-def page(config: Config, cells: Sequence[Cell]) -> Page:
-    """Return Table 1 with ours beside the paper's, and the other experiments below."""
+def page(config: Config, cells: Sequence[Cell], baselines: Sequence[Cell] = ()) -> Page:
+    """Return Table 1 with ours beside the paper's, and the other experiments below.
+
+    Args:
+        config: of the run.
+        cells: of its methods.
+        baselines: of its baselines, if they were measured.
+    """
     of_paper = set(paper.experiments(config).values())
-    sections = [_section(config, cells, dataset) for dataset in TITLES]
-    others = [cell for cell in cells if cell.experiment not in of_paper]
+    whole = [*cells, *baselines]
+    sections = [_section(config, whole, dataset) for dataset in TITLES]
+    others = [cell for cell in whole if cell.experiment not in of_paper]
     if others:
         sections.append(_others(config, others))
     count = len(config.select.seeds)
@@ -53,7 +69,11 @@ def page(config: Config, cells: Sequence[Cell]) -> Page:
         "Table 1, the paper's and ours",
         caption,
         sections,
-        [*measured(config, cells), *notes(cells)],
+        [
+            *measured(config, cells),
+            *([PRE_TRAINED.format(**config.baselines.model_dump())] if baselines else []),
+            *notes(whole),
+        ],
     )
 
 
@@ -66,11 +86,13 @@ def _section(config: Config, cells: Sequence[Cell], dataset: str) -> Section:
     for network, block in printed.groupby("network", sort=False):
         columns = [experiments.get(Column(dataset, network, *shape)) for shape in shapes]
         own = {(cell.experiment, cell.method): cell for cell in cells}
-        by_method = {
-            method: [own.get((name, method)) for name in columns]
-            for method in config.select.methods
-        }
-        rows += _rows(config, block, shapes, by_method, NO_CONV if network == "mlp" else "")
+        methods = {name: config.methods[name] for name in config.select.methods}
+        if any(cell.is_baseline for cell in cells):
+            methods |= {kind.name: kind.method for kind in KINDS}
+        found = [
+            (method, [own.get((name, key)) for name in columns]) for key, method in methods.items()
+        ]
+        rows += _rows(block, shapes, found, NO_CONV if network == "mlp" else "")
     heading = [("", "method"), ("", "source")]
     heading += [(f"{ways}-way", f"{shots}-shot") for ways, shots in shapes]
     table = pd.DataFrame(
@@ -81,22 +103,21 @@ def _section(config: Config, cells: Sequence[Cell], dataset: str) -> Section:
 
 
 def _rows(
-    config: Config,
     block: pd.DataFrame,
     shapes: Sequence[tuple[int, int]],
-    by_method: dict[str, list[Cell | None]],
+    by_method: Sequence[tuple[Method, list[Cell | None]]],
     mark: str,
 ) -> Iterator[_Row]:
     """Yield the rows of one network: the paper's, each with ours below, then ours alone."""
     rows = dict.fromkeys(block["row"])
     for name in rows:
         yield _printed(block[block["row"] == name], shapes)
-        for method, found in by_method.items():
-            if config.methods[method].paper_row == name:
-                yield _ours(config.methods[method].label + mark, found)
-    for method, found in by_method.items():
-        if config.methods[method].paper_row not in rows and any(found):
-            yield _ours(config.methods[method].label + mark, found)
+        for method, found in by_method:
+            if method.paper_row == name:
+                yield _ours(method.label + mark, found)
+    for method, found in by_method:
+        if method.paper_row not in rows and any(found):
+            yield _ours(method.label + mark, found)
 
 
 def _printed(cells: pd.DataFrame, shapes: Sequence[tuple[int, int]]) -> _Row:
@@ -117,16 +138,15 @@ def _ours(label: str, found: Sequence[Cell | None]) -> _Row:
 
 def _others(config: Config, cells: Sequence[Cell]) -> Section:
     """Return the experiments that are no column of the paper's, one a row."""
-    methods = list(dict.fromkeys(cell.method for cell in cells))
+    labels = {cell.method: cell.label for cell in cells}
     own = {(cell.experiment, cell.method): cell for cell in cells}
     rows = []
     for experiment in dict.fromkeys(cell.experiment for cell in cells):
-        found = [own.get((experiment, method)) for method in methods]
+        found = [own.get((experiment, method)) for method in labels]
         texts = [cell.text() if cell else NOT_RUN for cell in found]
         source = ", ".join(["ours", *remarks(cell for cell in found if cell)])
         rows.append([experiment, describe(paper.column(config, experiment)), source, *texts])
-    labels = [config.methods[method].label for method in methods]
-    table = pd.DataFrame(rows, columns=["experiment", "tasks", "source", *labels])
+    table = pd.DataFrame(rows, columns=["experiment", "tasks", "source", *labels.values()])
     return Section("Other experiments", table, [True] * len(rows))
 
 

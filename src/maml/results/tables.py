@@ -7,7 +7,7 @@ import pandas as pd
 
 from maml.configuration.config import Config
 from maml.files.atomic import atomic_file
-from maml.results import checkpoints, cost, numbers, paper, table1
+from maml.results import baselines, checkpoints, cost, numbers, paper, table1
 from maml.results.cells import collect
 from maml.results.render import html_page, latex, markdown
 from maml.results.runs import read
@@ -30,19 +30,21 @@ def write_tables(config: Config, runs: Path, out: Path) -> None:
     """
     paper.check_rows(config)
     cells = collect(config, read(config, runs))
+    beside = baselines.collect(config, runs)
     pages = {
-        "table1": table1.page(config, cells),
+        "table1": table1.page(config, cells, beside),
         "cost": cost.page(config, cells),
         "checkpoints": checkpoints.page(config, cells),
     }
+    tree = numbers.accuracy_tree([*cells, *beside])
     texts = {f"{name}.md": markdown(page) for name, page in pages.items()}
     texts |= {f"{name}.html": html_page(page) for name, page in pages.items()}
     texts |= {
         "table1.tex": latex(pages["table1"]),
-        "table1.csv": _csv(numbers.table1_numbers(config, cells)),
+        "table1.csv": _csv(numbers.table1_numbers(config, [*cells, *beside])),
         "cost.csv": _csv(cost.cost_numbers(config, cells)),
         "checkpoints.csv": _csv(checkpoints.checkpoint_numbers(config, cells)),
-        "accuracy.json": json.dumps(numbers.accuracy_tree(cells), indent=2, allow_nan=False) + "\n",
+        "accuracy.json": json.dumps(tree, indent=2, allow_nan=False) + "\n",
     }
     for name, text in texts.items():
         with atomic_file(out / name) as unfinished:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from maml.configuration.config import Config
 from maml.files.atomic import atomic_file
-from maml.results import claims, nearzero, paper, savings
+from maml.results import claims, nearzero, paper, savings, superiority
 from maml.results.answer import sentences, trade_off
 from maml.results.cells import NOT_RUN, Cell, collect
 from maml.results.finding import Finding, Verdict, adjusted
@@ -59,6 +59,7 @@ def find(config: Config, cells: Sequence[Cell], folder: Path) -> list[Finding]:
         *savings.findings(config, folder),
         *nearzero.findings(config, folder / "runs"),
         *claims.more_steps(config, cells),
+        *superiority.findings(config, cells, folder / "runs"),
     ]
     found += [
         Finding(number, statement, "", "", Verdict.NOT_RUN, settle="no run of it is kept here")
