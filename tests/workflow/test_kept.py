@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 
+from maml.configuration import baselines
 from maml.configuration import config as configuration
 from maml.configuration.overlays import load, merge
 from maml.configuration.unambiguous import dump
@@ -16,6 +17,7 @@ from maml.files.codedigest import code_of
 from maml.files.compressed import read_bytes
 from maml.files.errors import UserError
 from maml.results.tables import write_tables
+from maml.training.baselines import measure_baselines
 from maml.training.evaluate import evaluate, evaluate_snapshot
 from maml.training.train import train
 from maml.workflow import commits, kept
@@ -24,12 +26,25 @@ from maml.workflow.trace import trace
 
 TINY = {
     "run": "tiny",
-    "select": {"experiments": ["omniglot-5way-1shot"], "methods": ["maml", "fomaml"], "seeds": [0]},
+    "select": {
+        "experiments": ["omniglot-5way-1shot"],
+        "methods": ["maml", "fomaml"],
+        "seeds": [0],
+        "baselines": True,
+    },
+    "baselines": {
+        "iterations": 2,
+        "validate_every": 1,
+        "validation_tasks": 2,
+        "fine_tuning_steps": 1,
+        "fine_tuning_step_sizes": [0.1],
+    },
     "overrides": {"snapshots": [0, 1, 2]},
 }
 RENDERED = kept.RENDERED
 COMMIT = "c0ffee" + 34 * "0"
-NOW = {job: code_of(job) for job in ("train", "evaluate")}
+NOW = {job: code_of(job) for job in ("train", "evaluate", "baselines")}
+CODE = {"training": "train", "evaluation": "evaluate"}
 SEED = "runs/omniglot-5way-1shot/maml/seed-0"
 
 
@@ -42,7 +57,11 @@ def made(glyphs, tmp_path_factory):
         path = paths.configuration("tiny")
         path.parent.mkdir(parents=True)
         path.write_text(dump(json.loads(json.dumps(merge(raw, TINY)))))
-        for job in configuration.read([path]).jobs():
+        config = configuration.read([path])
+        for job in baselines.jobs(config):
+            out = paths.baselines(paths.runs("tiny"), job.experiment, job.seed).parent
+            measure_baselines(job, config.baselines, glyphs, out)
+        for job in config.jobs():
             out = paths.training_folder(paths.runs("tiny"), job.experiment, job.method, job.seed)
             train(job, glyphs, out)
             evaluate(job, glyphs, out)
@@ -77,6 +96,9 @@ def test_what_is_worth_keeping_lies_there_as_in_the_run(project, monkeypatch):
     expected = {"README.md", "best.safetensors", "last.safetensors", "curve.csv", "training.json"}
     found = {name.removeprefix(f"{SEED}/") for name in names if name.startswith(SEED)}
     assert found == {*expected, "evaluation.csv.xz"}
+    beside = f"{Path(SEED).parents[1]}/baselines/seed-0"
+    found = {Path(name).name for name in names if name.startswith(beside)}
+    assert found == {"pretrained.safetensors", "tuning.csv", "baselines.csv.xz"}
     other = "runs/omniglot-5way-1shot/fomaml/seed-0"
     assert f"{other}/evaluation-iteration-1.csv.xz" in names
     assert [name for name in names if "snapshots" in name] == [
@@ -95,7 +117,10 @@ def test_is_traced_there_without_the_run(project, capsys):
     trace(Path("results/kept/tiny/tables/table1.md"))
     said = capsys.readouterr().out
     assert "every digest that was noted agrees" in said
-    assert said.count(f"of commit {COMMIT[:12]}, the code that is here") == 4
+    methods, baselines = 2 * ["training", "evaluation"], 4 * ["baselines"]
+    for what in set(methods + baselines):
+        text = f"of {what}  {NOW[CODE.get(what, what)][:12]} of commit {COMMIT[:12]}, the code that"
+        assert said.count(text) == (methods + baselines).count(what)
     assert "not recorded" not in said
 
 
@@ -112,6 +137,18 @@ def test_a_trace_finds_what_is_not_as_it_was_kept(project, capsys, monkeypatch):
     with pytest.raises(UserError, match=r"training: not the one recorded$"):
         trace(table)
     assert "that commit is not here to be compared" in capsys.readouterr().out
+
+
+def test_a_trace_finds_other_weights_of_a_baseline(project):
+    kept.keep("tiny")
+    folder = paths.KEPT / "tiny" / Path(SEED).parents[1] / "baselines" / "seed-0"
+    file = folder / "pretrained.safetensors"
+    file.write_bytes(file.read_bytes() + b"\0")
+    with pytest.raises(UserError, match=r"weights: not the ones that were measured; "):
+        trace(Path("results/kept/tiny/tables/table1.md"))
+    file.unlink()
+    with pytest.raises(UserError, match=r"weights: missing; "):
+        trace(Path("results/kept/tiny/tables/table1.md"))
 
 
 def test_what_a_person_wrote_beside_it_stays_and_the_rest_is_replaced(project):
@@ -192,7 +229,7 @@ def test_a_commit_is_asked_for_its_code_in_its_own_words(monkeypatch):
         pytest.skip("not a git clone")
     assert commits.full_name(head[:12]) == head
     assert commits.code_at("0" * 40) == {}
-    assert set(commits.code_at(head)) == {"train", "evaluate"}
+    assert set(commits.code_at(head)) == {"train", "evaluate", "baselines"}
 
 
 def test_what_is_no_commit_is_not_given_to_git(tmp_path, monkeypatch):

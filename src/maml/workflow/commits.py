@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path
 
 ASKED = (
+    "from maml.files.codedigest import JOBS, code_of;"
+    "of = {job: code_of(job) for job in ('train', 'evaluate', 'baselines') if job in JOBS}",
     "from maml.files.codedigest import code_of;"
     "of = {job: code_of(job) for job in ('train', 'evaluate')}",
     "from maml.codedigest import code_digest;"
@@ -28,7 +30,7 @@ def full_name(commit: str = "HEAD") -> str:
 
 @cache
 def code_at(commit: str) -> dict[str, str]:
-    """Return the digests of the code at a commit, ``train`` and ``evaluate``, as it takes them.
+    """Return the digests of the code at a commit, as it takes them: ``train``, ``evaluate``, ….
 
     Empty where this clone does not have the commit, or the commit does not know.
     """

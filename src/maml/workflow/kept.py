@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maml.configuration import config as configuration
+from maml.configuration.baselines import jobs as baseline_jobs
 from maml.configuration.config import Config
 from maml.files import paths
 from maml.files.atomic import atomic_file, atomic_folder, check_replaceable
 from maml.files.compressed import pack, packed, read_bytes
 from maml.files.errors import UserError
+from maml.results import baselines
 from maml.results.cards import write_cards
 from maml.results.figures import write_figures
 from maml.results.plots import write_plots
@@ -77,8 +79,8 @@ def keep(run: str, commits: Sequence[str] = ()) -> None:
     """Copy what is worth keeping of ``results/<run>`` to ``results/kept/<run>``, and render it.
 
     That is evaluations, learning curves, records, the best and the last weights, the snapshots that
-    were evaluated, the measured cost and the configuration; tables, verdict, figures and cards are
-    rendered from these.
+    were evaluated, the baselines, the measured cost and the configuration; tables, verdict, figures
+    and cards are rendered from these.
 
     Args:
         run: its name; all of it must be there.
@@ -90,13 +92,15 @@ def keep(run: str, commits: Sequence[str] = ()) -> None:
     """
     source, kept = paths.RESULTS / run, paths.KEPT / run
     config = configuration.read([paths.configuration(run)])
-    results = read(config, paths.runs(run))
+    runs = paths.runs(run)
+    of_baselines = [result for cell in baselines.collect(config, runs) for result in cell.results]
+    results = [*read(config, runs), *of_baselines]
     explained = _explained(results, [full_name(commit) for commit in commits or ["HEAD"]])
     check_replaceable(kept, MANIFEST)
     with atomic_folder(kept) as folder:
         for file in _worth_keeping(source, config):
             content, place = file.read_bytes(), folder / file.relative_to(source)
-            if file.name.startswith(("evaluation", "gradients")):
+            if file.name.startswith(("evaluation", "gradients", "baselines")):
                 content, place = pack(content), packed(place)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
@@ -142,6 +146,9 @@ def _worth_keeping(source: Path, config: Config) -> Iterator[Path]:
         for snapshot in paths.snapshots(folder):
             if paths.snapshot_evaluation(folder, paths.snapshot_iteration(snapshot)).exists():
                 yield snapshot
+    for job in baseline_jobs(config):
+        folder = paths.baselines(source / "runs", job.experiment, job.seed).parent
+        yield from sorted(folder.glob("[!.]*"))
 
 
 def _render(config: Config, folder: Path) -> None:

@@ -17,8 +17,9 @@ from maml.configuration.config import Config
 from maml.data import store
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
-from maml.files.paths import KEPT, PROCESSED, RESULTS, WEIGHTS, training_folder
+from maml.files.paths import BASELINES, KEPT, PROCESSED, RESULTS, WEIGHTS, training_folder
 from maml.files.provenance import file_digest
+from maml.results import baselines
 from maml.results.cells import collect
 from maml.results.runs import Result, read
 from maml.results.tables import write_tables
@@ -68,13 +69,16 @@ def _trace(table: Path, config: Config) -> None:
     mistakes = []
     if not _is_rendered_from(config, run / "runs", table):
         mistakes.append(f"{table} does not say what its evaluations say")
-    for cell in collect(config, read(config, run / "runs")):
+    runs = run / "runs"
+    for cell in [*collect(config, read(config, runs)), *baselines.collect(config, runs)]:
         print(f"{cell.experiment}, {cell.label}: {cell.text()}")
         for result in cell.results:
             job = result.job
             print(f"  seed {job.seed}")
-            folder = training_folder(run / "runs", job.experiment, job.method, job.seed)
-            for link in _links(result, folder, notes):
+            method = BASELINES if cell.is_baseline else job.method
+            folder = training_folder(runs, job.experiment, method, job.seed)
+            links = _baseline_links if cell.is_baseline else _links
+            for link in links(result, folder, notes):
                 print(f"    {link.what:<11} {link.text}")
                 if link.wrong:
                     print(f"    {'':<11} WRONG: {link.wrong}")
@@ -128,9 +132,27 @@ def _links(result: Result, folder: Path, notes: Notes) -> Iterator[Link]:
         ("evaluation", "evaluate", origin["code"]),
     ):
         yield _code(what, kind, noted, notes.commits.get(noted))
-    for what, of in [*_machines(result), ("evaluation", origin)]:
-        versions = ", ".join(f"{name} {version}" for name, version in of["versions"].items())
-        yield Link("machine", f"of {what}  {of['device']}; {versions}")
+    yield from (_machine(*each) for each in [*_machines(result), ("evaluation", origin)])
+
+
+def _baseline_links(result: Result, folder: Path, notes: Notes) -> Iterator[Link]:
+    """Yield what a baseline's accuracies come from."""
+    origin = result.origin
+    for name in ("baselines.csv", "tuning.csv"):
+        yield _recorded("evaluation", folder / name, notes)
+    file, updates = folder / "pretrained.safetensors", f"iteration {origin['iteration']:,}"
+    digest = file_digest(file) if file.is_file() else ""
+    wrong = "" if digest == origin["weights"] else "not the ones that were measured"
+    yield Link("weights", f"{file}  {digest[:SHOWN]}, {updates}", wrong if digest else "missing")
+    yield _data(result.job.data, origin["data"], origin["data"])
+    noted = origin["code"]
+    yield _code("baselines", "baselines", noted, notes.commits.get(noted))
+    yield from (_machine(*each) for each in _machines(result))
+
+
+def _machine(what: str, of: dict[str, Any]) -> Link:
+    versions = ", ".join(f"{name} {version}" for name, version in of["versions"].items())
+    return Link("machine", f"of {what}  {of['device']}; {versions}")
 
 
 def _machines(result: Result) -> Iterator[tuple[str, dict[str, Any]]]:
