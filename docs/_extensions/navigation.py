@@ -9,6 +9,7 @@ ORDER = {
     "Read the results": [
         "results/kept/*/README",
         "docs/tables",
+        "docs/baselines",
         "docs/protocol",
         "docs/precision",
         "docs/speed",
