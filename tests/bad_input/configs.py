@@ -122,6 +122,22 @@ MISTAKES = [
         "experiments.new.network: this key is missing (and 9 more mistakes)",
     ),
     (
+        "experiments/new",
+        {"variant_of": "o"},
+        "experiments.new.variant_of: 'o' is not one of: omniglot-5way-1shot, …",
+    ),
+    (
+        "defaults/variant_of",
+        ONE_SHOT,
+        "defaults.variant_of: unknown key; 'variant_of' belongs in experiments.<name>",
+    ),
+    (
+        "experiments/new",
+        {"variant_of": ONE_SHOT, "reported_queries": 5},
+        "experiments.new.reported_queries: 5 is not one of [1, 15] "
+        f"(experiments.{ONE_SHOT}.test_queries)",
+    ),
+    (
         f"experiments/{ONE_SHOT}/dataset",
         "o",
         f"experiments.{ONE_SHOT}.dataset: 'o' is not one of: omniglot, miniimagenet",

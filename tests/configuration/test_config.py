@@ -42,6 +42,30 @@ def test_an_experiment_is_whole_without_overrides():
     assert mistake(raw).startswith(missing)
 
 
+def test_a_variant_is_as_its_base_but_for_what_it_says():
+    raw = changed("experiments/new", {"variant_of": ONE_SHOT, "inner_step_size": 0.4})
+    raw["overrides"] = {"iterations": 8}
+    config = check(raw)
+    base, variant = config.experiment(ONE_SHOT), config.experiment("new")
+    assert variant == base.model_copy(update={"inner_step_size": 0.4})
+    assert variant.iterations == 8
+
+
+def test_a_variant_follows_its_base_into_another_protocol():
+    raw = changed("experiments/new", {"variant_of": ONE_SHOT, "inner_steps": 2})
+    config = check(raw | {"protocol": "paper"})
+    assert config.experiment("new").inner_step_size == 0.4
+
+
+def test_a_variant_of_a_variant_is_refused():
+    raw = changed("experiments/new", {"variant_of": ONE_SHOT})
+    raw["experiments"]["newer"] = {"variant_of": "new"}
+    assert mistake(raw) == (
+        f"config: experiments.newer.variant_of: 'new' is a variant itself; name {ONE_SHOT!r}, and "
+        "say what else differs"
+    )
+
+
 def test_other_mistakes_are_counted():
     raw = changed("run", 1)
     assert "more mistake" not in mistake(raw)

@@ -73,13 +73,18 @@ class Config(Strict):
     def experiment(self, name: str, *, overridden: bool = True) -> Experiment:
         """Return the settings of an experiment, with or without ``overrides``."""
         _require("experiment", name, self.experiments)
-        layers = [self.defaults, self.experiments[name]]
+        layers = [self.defaults, *self.entries(name)]
         if overridden:
             layers.append(self.overrides)
         merged: dict[str, Any] = {}
         for layer in layers:
-            merged |= layer.model_dump(include=layer.model_fields_set)
+            merged |= layer.model_dump(include=layer.model_fields_set - {"variant_of"})
         return validated(Experiment, merged, f"experiments.{name}", PLACES)
+
+    def entries(self, name: str) -> list[Entry]:  # type: ignore[valid-type]
+        """Return an experiment's entry; before it that of the one that it is a variant of."""
+        own = self.experiments[name]
+        return [own] if own.variant_of is None else [self.experiments[own.variant_of], own]
 
     def shortenings(self, name: str) -> dict[str, tuple[Any, Any]]:
         """Return what ``overrides`` change in an experiment: key → (protocol's value, value)."""
@@ -269,6 +274,7 @@ PLACES: dict[str, type[Strict]] = {
     "methods.<name>": Method,
     "methods.<name>.gradient_dropout": GradientDropout,
     "defaults, experiments.<name> or overrides": Experiment,
+    "experiments.<name>": Entry,
 }
 """Where the keys of each part stand."""
 

@@ -73,6 +73,8 @@ def check_together(config: Config) -> None:
     for name, network in config.networks.items():
         _check_network(f"config: networks.{name}", network)
     for name in config.experiments:
+        _check_variant(config, name)
+    for name in config.experiments:
         _check_experiment(config, name)
     if not config.pairs():
         raise UserError("config: select: no selected method fits a selected experiment")
@@ -97,17 +99,32 @@ def _check_network(place: str, network: Network) -> None:
             )
 
 
+def _check_variant(config: Config, name: str) -> None:
+    place, base = f"experiments.{name}.variant_of", config.experiments[name].variant_of
+    if base is None:
+        return
+    if base not in config.experiments:
+        raise UserError(not_one_of(place, base, config.experiments))
+    if config.experiments[base].variant_of is not None:
+        raise UserError(
+            f"config: {place}: {base!r} is a variant itself; name "
+            f"{config.experiments[base].variant_of!r}, and say what else differs"
+        )
+
+
 def _check_experiment(config: Config, name: str) -> None:
     config.experiment(name, overridden=False)  # whole without overrides: tables compare with it
     experiment = config.experiment(name)
 
     def at(key: str) -> str:
         """Return where the value of a key comes from."""
+        variant_of = config.experiments[name].variant_of
         for where, layer in (
             ("overrides", config.overrides),
             (f"experiments.{name}", config.experiments[name]),
+            (f"experiments.{variant_of}", config.experiments.get(variant_of)),
         ):
-            if key in layer.model_fields_set:
+            if layer and key in layer.model_fields_set:
                 return f"{where}.{key}"
         return f"defaults.{key}"
 

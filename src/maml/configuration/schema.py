@@ -1,7 +1,7 @@
 """The parts of ``config.yaml``: their keys, types and meanings.
 
-An experiment's settings are, from the weakest to the strongest: ``defaults``, its own entry,
-``overrides``.
+An experiment's settings are, from the weakest to the strongest: ``defaults``, the entry that it is
+a variant of, its own entry, ``overrides``.
 """
 
 from __future__ import annotations
@@ -226,9 +226,9 @@ def stage_decided_by(key: str) -> str:
     return (Experiment.model_fields[key].json_schema_extra or {"stage": "training"})["stage"]
 
 
-def _partial(name: str, doc: str) -> type[Strict]:
-    """Return ``Experiment`` with every key optional."""
-    fields: dict[str, Any] = {}
+def _partial(name: str, doc: str, **more: Any) -> type[Strict]:
+    """Return ``Experiment`` with every key optional, and with ``more``."""
+    fields: dict[str, Any] = more
     for key, field in Experiment.model_fields.items():
         optional = copy.copy(field)  # with its bounds, description and stage
         optional.default = None
@@ -238,7 +238,18 @@ def _partial(name: str, doc: str) -> type[Strict]:
 
 Defaults = _partial("Defaults", "Settings of every experiment that does not say otherwise.")
 Overrides = _partial("Overrides", "Settings forced on every experiment: how a preset shortens.")
-Entry = _partial("Entry", "A named experiment: what differs from the defaults.")
+Entry = _partial(
+    "Entry",
+    "A named experiment: what differs from the defaults, or from the one that it is a variant of.",
+    variant_of=(
+        str | None,
+        Field(
+            default=None,
+            description="A key of `experiments`: this experiment is as that one but for what it "
+            "says itself, and tables and verdicts set it beside that one.",
+        ),
+    ),
+)
 
 
 class Select(Strict):

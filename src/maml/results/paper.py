@@ -52,12 +52,13 @@ def column(config: Config, experiment: str) -> Column:
 def experiments(config: Config) -> dict[Column, str]:
     """Return column of the paper's Table 1 → the experiment that reproduces it.
 
-    That is the first one in the configuration with the column's tasks and network. Others with
-    the same, as with another step size, are experiments of their own.
+    That is the first one in the configuration with the column's tasks and network that is no
+    variant. Others with the same, as with another step size, are experiments of their own.
     """
     first: dict[Column, str] = {}
-    for name in config.experiments:
-        first.setdefault(column(config, name), name)
+    for name, entry in config.experiments.items():
+        if entry.variant_of is None:
+            first.setdefault(column(config, name), name)
     printed = table1()[list(Column._fields)].itertuples(index=False, name=None)
     return {key: first[key] for key in dict.fromkeys(map(Column._make, printed)) if key in first}
 
