@@ -2,15 +2,19 @@
 
 import gradient_tables
 import pytest
+from helpers import ROOT
 from verdict_runs import MINI, OMNIGLOT, config
 
+from maml.configuration.overlays import load
 from maml.files import paths
 from maml.files.compressed import pack, packed
 from maml.files.errors import UserError
+from maml.results.answer import sentences
 from maml.results.finding import Verdict
 from maml.results.nearzero import NOT_CLAIM_2, findings
 from maml.results.verdict import find
 
+CONV = load([ROOT / "config.yaml"])["networks"]["omniglot-conv"]
 NEAR, FAR = (0.99, 0.05), (0.3, 0.9)
 
 
@@ -111,6 +115,22 @@ def test_the_verdict_of_a_run_has_them_where_its_trainings_lie(tmp_path):
     gradient_tables.write(chosen, tmp_path / "runs", truth)
     found = [each.verdict for each in find(chosen, [], tmp_path) if each.claim == 4]
     assert found == [Verdict.NOT_REPRODUCED, Verdict.REPRODUCED]
+
+
+def test_a_control_stands_beside_its_base_and_decides_nothing(tmp_path):
+    control = {
+        "networks": {"conv-softplus": CONV | {"activation": "softplus"}},
+        "experiments": {"control": {"variant_of": OMNIGLOT, "network": "conv-softplus"}},
+    }
+    chosen = config((OMNIGLOT, "control"), ("maml",), 2, control)
+    truth = {("maml", seed): {1000: FAR} for seed in (0, 1)}
+    gradient_tables.write(chosen, tmp_path / "runs", truth)
+    found = [each for each in find(chosen, [], tmp_path) if each.claim == 4]
+    assert [each.cell for each in found] == [OMNIGLOT, "control"]
+    assert [each.verdict for each in found] == [Verdict.NOT_REPRODUCED, Verdict.INCONCLUSIVE]
+    assert found[1].remark.startswith("suggests: not reproduced")
+    assert "a control, with activation softplus in place of relu" in found[1].settle
+    assert sentences(chosen, found)[2].endswith("that they are near zero is not reproduced.")
 
 
 def test_kept_files_are_read_compressed(tmp_path):

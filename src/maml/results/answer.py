@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from maml.configuration.config import Config
 from maml.results import style
 from maml.results.finding import Finding, Verdict
+from maml.results.variants import base_of
 
 
 def sentences(config: Config, findings: Sequence[Finding]) -> list[str]:
@@ -43,7 +44,8 @@ def _cost(findings: Sequence[Finding]) -> str:
 def _standing(config: Config, findings: Sequence[Finding]) -> str:
     cells = [finding for finding in findings if finding.claim == 1]
     counts = Counter(f.verdict for f in cells)
-    why = {f.verdict for f in findings if f.claim == 4} - {Verdict.NOT_RUN}
+    near_zero = [f for f in findings if f.claim == 4 and not base_of(config, f.cell)]
+    why = {f.verdict for f in near_zero} - {Verdict.NOT_RUN}
     reason = f"; that they are near zero is {', '.join(sorted(why))}" if why else ""
     shortened = any(map(config.shortenings, config.select.experiments))
     note = " (a shortened run decides none)" if shortened else ""

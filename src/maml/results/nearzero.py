@@ -10,13 +10,18 @@ from maml.configuration.schema import stage_decided_by
 from maml.results.claims import method_kind
 from maml.results.finding import Finding, Verdict, gated
 from maml.results.gradients import chosen, read
+from maml.results.variants import base_of, in_words
 
 NEAR_ZERO = "second derivatives are near zero, as networks of rectified linear units are"
 NOT_CLAIM_2 = "a low cosine does not refute claim 2, that first-order performs nearly the same"
 
 
 def findings(config: Config, runs: Path) -> Iterator[Finding]:
-    """Yield claim 4: at the snapshots on the path of MAML and on that of first-order MAML."""
+    """Yield claim 4: at the snapshots on the path of MAML and on that of first-order MAML.
+
+    A variant, as one with softplus in place of the rectified linear unit, is a control: it decides
+    nothing.
+    """
     table, bounds = read(config, runs), config.verdict
     for experiment, method in config.pairs():
         if method_kind(config, method) not in ("exact", "first-order"):
@@ -91,6 +96,8 @@ def _lacking(config: Config, experiment: str, seeds: int) -> Iterator[str]:
     """Yield what trainings lack to decide anything of the paper."""
     if seeds == 1:
         yield "more than one seed"
+    if base_of(config, experiment):
+        yield f"the authors' protocol: a control, with {in_words(config, experiment)}"
     changed = [key for key in config.shortenings(experiment) if stage_decided_by(key) == "training"]
     if changed:
         yield f"the full protocol: {', '.join(sorted(changed))} as config.yaml has them"

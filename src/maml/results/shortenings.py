@@ -16,7 +16,7 @@ def shortenings(changes: Iterable[tuple[str, Changes]]) -> list[str]:
     alike: dict[str, dict[str, None]] = {}
     for name, settings in changes:
         words = ", ".join(
-            f"{key} {_plain(used)} in place of {_plain(full)}"
+            f"{key} {plain(used)} in place of {plain(full)}"
             for key, (full, used) in settings.items()
         )
         alike.setdefault(words, {})[name] = None
@@ -24,9 +24,10 @@ def shortenings(changes: Iterable[tuple[str, Changes]]) -> list[str]:
     return [f"Shortened protocol ({whose[words]}): {words}." for words in alike if words]
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """Return a value of a setting as a reader has it."""
     if isinstance(value, list):
-        return " and ".join(map(_plain, value))
+        return " and ".join(map(plain, value))
     if isinstance(value, bool):
         return str(value).lower()  # as config.yaml has it
     if isinstance(value, int):

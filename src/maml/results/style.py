@@ -22,6 +22,7 @@ from maml.files.atomic import atomic_file
 from maml.results.paper import TITLES
 from maml.results.runs import Result
 from maml.results.shortenings import shortenings
+from maml.results.variants import base_of, own_values
 
 GREY = "0.35"
 MARKERS = "osD^vPX<>p"
@@ -91,6 +92,7 @@ def dataset_name(config: Config, dataset: str) -> str:
 def task_names(config: Config) -> dict[str, str]:
     """Return selected experiment → its tasks, as "5-way 1-shot", without the data set.
 
+    A variant's name says in what it moves away: "5-way 1-shot; inner_step_size 0.4".
     Experiments that would be called the same are called by their keys.
     """
     names = {}
@@ -98,6 +100,8 @@ def task_names(config: Config) -> dict[str, str]:
         settings = config.experiment(key)
         mlp = ", MLP" if config.networks[settings.network].kind == "mlp" else ""
         names[key] = f"{settings.ways}-way {settings.shots}-shot{mlp}"
+        if base_of(config, key) and (moved := own_values(config, key)):
+            names[key] += f"; {moved}"
     count = Counter((config.experiment(key).dataset, name) for key, name in names.items())
     return {
         key: key if count[config.experiment(key).dataset, name] > 1 else name

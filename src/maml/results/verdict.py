@@ -22,6 +22,7 @@ from maml.results.remarks import notes
 from maml.results.render import Page, Section, html_page, markdown
 from maml.results.runs import read
 from maml.results.style import save, style
+from maml.results.variants import without_variants
 
 CLAIMS = {
     1: "Each MAML and first-order cell of Table 1",
@@ -53,13 +54,15 @@ def find(config: Config, cells: Sequence[Cell], folder: Path) -> list[Finding]:
         cells: its evaluations.
         folder: ``results/<run>``, where costs and gradients lie if they were measured.
     """
+    papers = without_variants(config)
+    of_papers = [cell for cell in cells if cell.experiment in papers.select.experiments]
     found = [
         *claims.paper_cells(config, cells),
-        *claims.first_order(config, cells),
-        *savings.findings(config, folder),
+        *claims.first_order(config, of_papers),
+        *savings.findings(papers, folder),
         *nearzero.findings(config, folder / "runs"),
-        *claims.more_steps(config, cells),
-        *superiority.findings(config, cells, folder / "runs"),
+        *claims.more_steps(config, of_papers),
+        *superiority.findings(config, of_papers, folder / "runs"),
     ]
     found += [
         Finding(number, statement, "", "", Verdict.NOT_RUN, settle="no run of it is kept here")

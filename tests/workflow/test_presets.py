@@ -1,0 +1,41 @@
+"""The presets that ship: each is valid, and each variant is what it is meant to be."""
+
+import pytest
+from helpers import ROOT
+
+from maml.configuration import config as configuration
+from maml.networks.network import initialise
+from maml.results import variants
+
+PRESETS = sorted((ROOT / "workflow" / "presets").glob("*.yaml"))
+
+
+def read(name):
+    return configuration.read(
+        [ROOT / "config.yaml", ROOT / "workflow" / "presets" / f"{name}.yaml"]
+    )
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_a_preset_is_valid_and_has_a_run_of_its_own(path):
+    assert read(path.stem).run == path.stem
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_a_variant_moves_away_in_something(path):
+    config = read(path.stem)
+    for name in config.select.experiments:
+        if variants.base_of(config, name):
+            assert variants.moved(config, name)
+
+
+def test_the_control_of_the_probe_differs_in_the_activation_alone_and_starts_the_same():
+    config = read("probe")
+    base, control = "omniglot-5way-1shot-mlp", "omniglot-5way-1shot-mlp-softplus"
+    assert variants.moved(config, control) == {"activation": ("relu", "softplus")}
+    thetas = [
+        initialise(job.network, job.dataset.image_shape, job.settings.ways, job.seed)
+        for job in (config.job(name, "maml", 1) for name in (base, control))
+    ]
+    assert list(thetas[0]) == list(thetas[1])
+    assert all((thetas[0][name] == thetas[1][name]).all() for name in thetas[0])
