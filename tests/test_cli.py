@@ -119,7 +119,11 @@ def test_a_run_is_looked_for_where_its_configuration_lies(watched, tmp_path, mon
 
 @pytest.mark.parametrize(
     ("arguments", "evaluated"),
-    [([], ("evaluate",)), (["--snapshot", "100"], ("evaluate_snapshot", 100))],
+    [
+        ([], ("evaluate", None)),
+        (["--further", "training-classes"], ("evaluate", "training-classes")),
+        (["--snapshot", "100"], ("evaluate_snapshot", 100)),
+    ],
 )
 def test_what_is_evaluated(monkeypatch, arguments, evaluated):
     called = []
@@ -136,3 +140,19 @@ def test_what_is_evaluated(monkeypatch, arguments, evaluated):
     name, *which = evaluated
     assert left.value.code == 0
     assert called == [(name, Path("out"), *which)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--further", "x"], "maml: --further: 'x' is not one of: training-classes"),
+        (["--further", "training-classes", "--snapshot", "1"], "maml: --snapshot and --further:"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said(monkeypatch, capsys, arguments, message):
+    command = ["evaluate", "omniglot-5way-1shot", "maml", "0", "data", "out", *arguments]
+    monkeypatch.setattr("sys.argv", ["maml", *command, "--config", str(ROOT / "config.yaml")])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    assert capsys.readouterr().err.startswith(message)

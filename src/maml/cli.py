@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from maml.configuration import config as configuration
-from maml.configuration.schema import Dataset
+from maml.configuration.schema import FURTHER_EVALUATIONS, Dataset
 from maml.files.errors import UserError
 from maml.files.paths import RESULTS
 from maml.training.stopping import leave_when_asked
@@ -126,14 +126,22 @@ def evaluate(
             "evaluation-iteration-N.csv goes there.",
         ),
     ] = None,
+    further: Annotated[
+        str | None,
+        typer.Option(help="One of `further_evaluations`; evaluation-FURTHER.csv goes there."),
+    ] = None,
     config: ConfigFiles = DEFAULT,
 ) -> None:
     """Adapt a trained network to every meta-test task and record its accuracy."""
     from maml.training import evaluate as evaluation
 
     job = configuration.read(config).job(experiment, method, seed)
+    if snapshot is not None and further is not None:
+        raise UserError("--snapshot and --further: a snapshot is evaluated on test tasks alone")
+    if further not in (None, *FURTHER_EVALUATIONS):
+        raise UserError(f"--further: {further!r} is not one of: {', '.join(FURTHER_EVALUATIONS)}")
     if snapshot is None:
-        evaluation.evaluate(job, data, folder)
+        evaluation.evaluate(job, data, folder, further)
     else:
         evaluation.evaluate_snapshot(job, data, folder, snapshot)
 

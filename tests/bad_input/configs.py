@@ -86,6 +86,11 @@ MISTAKES = [
         "select.experiments: 'nope' is not one of: omniglot-5way-1shot, …",
     ),
     (
+        "cost",
+        {"methods": ["MAML"]},
+        "cost.methods: 'MAML' is not one of: maml, fomaml, …",
+    ),
+    (
         "select/methods",
         ["MAML"],
         "select.methods: 'MAML' is not one of: maml, fomaml, …",

@@ -30,6 +30,7 @@ def made(request, tiny_job, tmp_path_factory):
         prepare(job.settings.dataset, job.dataset, folder / "raw", folder / "data")
         train(job, folder / "data", folder / "out")
         evaluate(job, folder / "data", folder / "out")
+        evaluate(job, folder / "data", folder / "out", "training-classes")
     return job, folder
 
 
@@ -42,9 +43,12 @@ def evaluated(made, tmp_path, monkeypatch):
     return job, store.load(tmp_path / "data"), tmp_path / "out"
 
 
-def test_every_number_equals_a_loop_over_tasks(evaluated):
+@pytest.mark.parametrize(
+    ("file", "split"), [("evaluation", "test"), ("evaluation-training-classes", "train")]
+)
+def test_every_number_equals_a_loop_over_tasks(evaluated, file, split):
     job, data, out = evaluated
-    rows = pd.read_csv(out / "evaluation.csv", comment="#")
+    rows = pd.read_csv(out / f"{file}.csv", comment="#")
     settings = job.settings
     assert len(rows) == 2 * len(settings.test_queries) * settings.test_tasks * 11
     assert not rows.duplicated(["checkpoint", "queries", "task", "step"]).any()
@@ -53,7 +57,7 @@ def test_every_number_equals_a_loop_over_tasks(evaluated):
         theta = {k: v.double() for k, v in load(out / f"{checkpoint}.safetensors").theta.items()}
         space = TaskSpace(
             data,
-            "test",
+            split,
             ways=settings.ways,
             shots=settings.shots,
             queries=queries,
@@ -94,6 +98,18 @@ def test_says_what_the_numbers_come_from(evaluated):
     assert origin["device"].startswith("cpu")
     assert 1 <= origin["tasks_at_once"] <= job.settings.test_tasks
     assert origin["settings"]["inner_step_size"] == job.settings.inner_step_size
+
+
+def test_a_further_evaluation_says_so_and_leaves_the_first_alone(evaluated, tmp_path):
+    job, _, out = evaluated
+    before = (out / "evaluation.csv").read_bytes()
+    evaluate(job, tmp_path / "data", out, "training-classes")
+    assert (out / "evaluation.csv").read_bytes() == before
+    heads = [
+        json.loads((out / f"{name}.csv").read_text().splitlines()[0][2:])
+        for name in ("evaluation", "evaluation-training-classes")
+    ]
+    assert heads[1] == heads[0] | {"further": "training-classes"}
 
 
 def test_is_the_same_each_time(evaluated, tmp_path):

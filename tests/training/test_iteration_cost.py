@@ -50,6 +50,24 @@ def test_methods_take_turns_and_full_maml_takes_more(tmp_path):
         assert (rows["seconds"] > 0).all()
 
 
+def test_variants_and_methods_that_are_only_timed_take_turns_with_the_others(tmp_path):
+    raw = load([ROOT / "config.yaml", ROOT / "workflow" / "presets" / "smoke.yaml"])
+    raw["experiments"]["variant"] = {"variant_of": "omniglot-5way-1shot"}
+    raw["select"] |= {"experiments": ["omniglot-5way-1shot", "variant"], "methods": ["maml"]}
+    raw["cost"] = {"methods": ["maml-dropout", "maml"]}
+    settings = configuration.check(raw)
+    write_cost(settings, 2, tmp_path / "iteration.csv")
+    table = pd.read_csv(tmp_path / "iteration.csv", comment="#")
+    arms = [
+        (experiment, method)
+        for experiment in ("omniglot-5way-1shot", "variant")
+        for method in ("maml", "maml-dropout")
+    ]
+    assert list(zip(table["experiment"], table["method"], strict=True)) == arms * 2
+    assert list(table["round"]) == [0] * 4 + [1] * 4
+    assert [job.method for job in settings.jobs()] == ["maml"] * 4  # two experiments, two seeds
+
+
 def test_one_inner_step_of_full_maml_costs_two_more_passes():
     """Forward and backward of support and query; then a second pass of the support's both.
 

@@ -11,6 +11,7 @@ select:
   experiments: [omniglot-5way-1shot, miniimagenet-5way-1shot, diverging]
   seeds: [0]
 experiments:
+  omniglot-5way-1shot: {further_evaluations: [training-classes]}
   diverging:
     dataset: omniglot
     network: omniglot-conv

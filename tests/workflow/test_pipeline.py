@@ -23,6 +23,7 @@ def test_every_declared_file_is_there(finished):
         *(f"verdict/verdict.{kind}" for kind in ("html", "md", "csv", "json")),
         *(f"verdict/first-order-trade-off.{kind}" for kind in ("svg", "png")),
         "cost/iteration.csv",
+        "runs/omniglot-5way-1shot/maml/seed-0/evaluation-training-classes.csv",
         *(
             f"runs/{experiment}/{method}/seed-0/{name}"
             for experiment, method in PAIRS

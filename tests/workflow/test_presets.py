@@ -6,6 +6,7 @@ from helpers import ROOT
 from maml.configuration import config as configuration
 from maml.networks.network import initialise
 from maml.results import variants
+from maml.results.overfitting import without_dropout
 
 PRESETS = sorted((ROOT / "workflow" / "presets").glob("*.yaml"))
 
@@ -39,3 +40,16 @@ def test_the_control_of_the_probe_differs_in_the_activation_alone_and_starts_the
     ]
     assert list(thetas[0]) == list(thetas[1])
     assert all((thetas[0][name] == thetas[1][name]).all() for name in thetas[0])
+
+
+def test_the_proxy_for_dropout_has_both_kinds_at_two_rates_and_what_to_set_them_beside():
+    config = read("dropout")
+    beside = without_dropout(config, config.select.methods)
+    assert set(beside.values()) == {"maml"}
+    noises = [config.methods[name].gradient_dropout for name in beside]
+    assert {(noise.noise, noise.rate) for noise in noises} == {
+        (kind, rate) for kind in ("bernoulli", "gaussian") for rate in (0.1, 0.2)
+    }
+    [job, *_] = config.jobs()
+    assert job.settings.further_evaluations == ["training-classes"]
+    assert job.dataset.classes.train == 64

@@ -86,6 +86,14 @@ def test_the_evaluation_of_a_trained_job(job):
     assert remaining(job) == Remaining(0, 0, 2 * 600)
 
 
+def test_a_further_evaluation_of_a_job_that_is_done(job):
+    train(job)
+    evaluate(job)
+    further = changed(job, further_evaluations=["training-classes"])
+    assert remaining(further) == Remaining(0, 0, 2 * 600)
+    assert whole(further).test_tasks == 4 * 600
+
+
 def test_the_rest_of_an_interrupted_training(job):
     stop(job, 30_499)
     assert remaining(job) == Remaining(29_501, 30 * 600, 2 * 600)

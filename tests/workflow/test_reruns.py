@@ -40,6 +40,7 @@ def test_an_edit_of_the_meta_gradient_trains_again(finished, listed):
     with project.edited("algorithm/maml.py", "\ndef ", "\nEDITED = 1\n\n\ndef "):
         found, _ = listed()
     assert found["train"] == found["evaluate"] == 6
+    assert found["evaluate_further"] == 2
     assert found["tables"] == found["figures"] == 1
     assert not {"fetch", "prepare", "preview"} & found.keys()
 

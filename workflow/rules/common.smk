@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(workflow.basedir, "src")))
 from maml.compute.devices import has_driver, visible_gpus
 from maml.compute.memory import machine_memory
 from maml.configuration import baselines
+from maml.configuration.schema import FURTHER_EVALUATIONS
 from maml.files import paths
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
@@ -138,6 +139,17 @@ def measured_baselines():
     ]
 
 
+def further_evaluations():
+    """Return what trainings are evaluated on beside the test tasks, once for each that asks."""
+    return [
+        paths.further_evaluation(
+            paths.training_folder(paths.runs(RUN), each.experiment, each.method, each.seed), kind
+        ).as_posix()
+        for each in settings.jobs()
+        for kind in each.settings.further_evaluations
+    ]
+
+
 def shown(wildcards):
     """Return the first selected experiment on a data set: its tasks are drawn as a preview."""
     of = {settings.experiment(name).dataset: name for name in reversed(settings.select.experiments)}
@@ -179,7 +191,7 @@ def how_made(slug):
 
 def cost_settings():
     """Return what decides how much there is to compute in an iteration of each method."""
-    jobs = [settings.job(*pair, settings.select.seeds[0]) for pair in settings.pairs()]
+    jobs = [settings.job(*pair, settings.select.seeds[0]) for pair in settings.timed()]
     return [each.work_settings() for each in jobs]
 
 

@@ -7,6 +7,7 @@ INPUTS
 
 OUTPUTS
     evaluation.csv                          beside them; a row a checkpoint, task and inner step
+    evaluation-{further}.csv                the same in another way that the experiment asks for
     gradients.csv                           beside them, of a training that keeps snapshots: what
                                             the second derivatives do to the meta-gradient at each
     baselines.csv                           in results/{run}/runs/{experiment}/baselines/seed-{seed}/:
@@ -42,6 +43,39 @@ rule evaluate:
     shell:
         "maml evaluate {wildcards.experiment} {wildcards.method} {wildcards.seed}"
         " {params.data} {params.folder}"
+        " --config $CONFIG 2>&1 | keep {log}"
+
+
+rule evaluate_further:
+    """Evaluate a trained network in another way, such as on the classes that it was trained on."""
+    input:
+        prepared,
+        "results/{run}/runs/{experiment}/{method}/seed-{seed}/best.safetensors",
+        "results/{run}/runs/{experiment}/{method}/seed-{seed}/last.safetensors",
+        "results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json",
+    output:
+        "results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation-{further}.csv",
+    log:
+        "logs/{run}/evaluate-{further}/{experiment}/{method}/seed-{seed}.log",
+    wildcard_constraints:
+        further="|".join(FURTHER_EVALUATIONS),
+    group:
+        "training"
+    threads: settings.runtime.threads
+    resources:
+        **allocated("evaluate"),
+        gpu=GPU,
+    params:
+        data=subpath(input[0], parent=True),
+        folder=subpath(output[0], parent=True),
+        settings=lambda wildcards: job(wildcards).evaluation_settings(),
+        code=code_of("evaluate"),
+    message:
+        "Evaluating {wildcards.experiment}, {wildcards.method}, seed {wildcards.seed},"
+        " {wildcards.further}"
+    shell:
+        "maml evaluate {wildcards.experiment} {wildcards.method} {wildcards.seed}"
+        " {params.data} {params.folder} --further {wildcards.further}"
         " --config $CONFIG 2>&1 | keep {log}"
 
 

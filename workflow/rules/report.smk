@@ -76,6 +76,7 @@ rule verdict:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
         probed(),
         measured_baselines(),
+        further_evaluations(),
         cost="results/{run}/cost/iteration.csv",
     output:
         report(

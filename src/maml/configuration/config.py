@@ -22,6 +22,7 @@ from maml.configuration.schema import (
     Allocation,
     BaselineSettings,
     Classes,
+    CostSettings,
     Dataset,
     Defaults,
     Entry,
@@ -60,6 +61,7 @@ class Config(Strict):
     resources: Resources = Resources()
     probe: ProbeSettings = Field(default_factory=ProbeSettings)
     baselines: BaselineSettings = Field(default_factory=BaselineSettings)
+    cost: CostSettings = Field(default_factory=CostSettings)
     datasets: dict[Name, Dataset]
     networks: dict[Name, Network]
     methods: dict[Name, Method]
@@ -133,10 +135,17 @@ class Config(Strict):
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the selected (experiment, method) pairs that make sense together."""
+        return self._pairs(self.select.methods)
+
+    def timed(self) -> list[tuple[str, str]]:
+        """Return the pairs that are timed: the selected ones, and those of ``cost.methods``."""
+        return self._pairs([*dict.fromkeys([*self.select.methods, *self.cost.methods])])
+
+    def _pairs(self, methods: list[str]) -> list[tuple[str, str]]:
         return [
             (experiment, method)
             for experiment in self.select.experiments
-            for method in self.select.methods
+            for method in methods
             if self.methods[method].max_pool_second_derivative == "exact"
             or self.networks[self.experiment(experiment).network].downsampling == "max-pool"
         ]
@@ -267,6 +276,7 @@ PLACES: dict[str, type[Strict]] = {
     "resources.<rule>": Allocation,
     "probe": ProbeSettings,
     "baselines": BaselineSettings,
+    "cost": CostSettings,
     "datasets.<name>": Dataset,
     "datasets.<name>.classes": Classes,
     "networks.<name>": Network,

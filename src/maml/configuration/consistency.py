@@ -55,6 +55,9 @@ def check_together(config: Config) -> None:
         for name in getattr(select, key):
             if name not in known:
                 raise UserError(not_one_of(f"select.{key}", name, known))
+    for name in config.cost.methods:
+        if name not in config.methods:
+            raise UserError(not_one_of("cost.methods", name, config.methods))
     for key in ("experiments", "methods", "seeds"):
         _check_distinct(f"select.{key}", getattr(select, key))
     for name, dataset in config.datasets.items():
@@ -155,6 +158,7 @@ def _check_experiment(config: Config, name: str) -> None:
         )
     _check_distinct(at("test_queries"), experiment.test_queries)
     _check_distinct(at("snapshots"), experiment.snapshots)
+    _check_distinct(at("further_evaluations"), experiment.further_evaluations)
     if experiment.reported_queries not in experiment.test_queries:
         raise UserError(
             f"config: {at('reported_queries')}: {experiment.reported_queries} is not one of "

@@ -7,7 +7,7 @@ a variant of, its own entry, ``overrides``.
 from __future__ import annotations
 
 import copy
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -167,6 +167,9 @@ def _summary(**keywords: Any) -> Any:
     return Field(json_schema_extra={"stage": "summary"}, **keywords)
 
 
+FurtherEvaluation = Literal["training-classes"]
+
+
 class Experiment(Strict):
     """A column of Table 1: the task distribution and the protocol."""
 
@@ -207,6 +210,12 @@ class Experiment(Strict):
         description="Iterations after which the weights are kept beside the last ones; 0 is the "
         "initialisation. `maml evaluate --snapshot N` evaluates one.",
     )
+    further_evaluations: list[FurtherEvaluation] = _later(
+        default=[],
+        description="What else the trained weights are evaluated on, beside the meta-test tasks. "
+        "training-classes: as many tasks of the classes that were trained on, the same for all "
+        "seeds; how much better they are is the overfitting to classes.",
+    )
     test_tasks: int = _evaluation(ge=2, description="Meta-test tasks.")
     test_steps: int = _evaluation(
         ge=1, description="Inner steps of an evaluation; accuracy is kept after each, and before."
@@ -219,6 +228,9 @@ class Experiment(Strict):
     reported_checkpoint: Literal["best", "last"] = _summary(
         description="best: by validation accuracy. last: after the last iteration."
     )
+
+
+FURTHER_EVALUATIONS: tuple[str, ...] = get_args(FurtherEvaluation)
 
 
 def stage_decided_by(key: str) -> str:
@@ -363,6 +375,15 @@ class BaselineSettings(Strict):
         min_length=1,
         description="Step sizes of fine-tuning, on the mean cross-entropy, of which the best is "
         "chosen.",
+    )
+
+
+class CostSettings(Strict):
+    """What is timed beside the selected methods (`maml cost`)."""
+
+    methods: list[str] = Field(
+        default=[],
+        description="Keys of `methods` that are timed and not trained, in turns with the others.",
     )
 
 

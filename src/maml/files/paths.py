@@ -68,6 +68,11 @@ def snapshot_evaluation(folder: Path, iteration: int) -> Path:
     return folder / f"evaluation-iteration-{iteration}.csv"
 
 
+def further_evaluation(folder: Path, kind: str) -> Path:
+    """Return the evaluation of a trained network in another way."""
+    return folder / f"evaluation-{kind}.csv"
+
+
 def gradients(folder: Path) -> Path:
     """Return what was measured of the second derivatives of a trained network."""
     return folder / "gradients.csv"

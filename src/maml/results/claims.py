@@ -267,8 +267,8 @@ def judged(
         judged = finding.changed(
             verdict=Verdict.NOT_REPRODUCED, remark="; ".join(filter(None, [side, finding.remark]))
         )
-    lacking = "; ".join(_lacking(cells))
-    return gated([judged], lacking) if lacking else [judged]
+    reasons = "; ".join(lacking(cells))
+    return gated([judged], reasons) if reasons else [judged]
 
 
 def _settle(design: Design, decide: Callable[[Design], Outcome], cells: Sequence[Cell]) -> str:
@@ -282,7 +282,7 @@ def _settle(design: Design, decide: Callable[[Design], Outcome], cells: Sequence
     return f"{seeds} seeds in place of {design.seeds}: about {hours:.3g} hours more"
 
 
-def _lacking(cells: Sequence[Cell]) -> Iterator[str]:
+def lacking(cells: Sequence[Cell]) -> Iterator[str]:
     """Yield what a cell's run lacks to decide anything of the paper."""
     shortened: dict[str, Any] = {}
     for cell in cells:

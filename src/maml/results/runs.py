@@ -69,24 +69,32 @@ class Result:
         return self.rows[selected].set_index("task")["accuracy"].sort_index()
 
 
-def read(config: Config, runs: Path) -> list[Result]:
+def read(config: Config, runs: Path, further: str | None = None) -> list[Result]:
     """Return the result of every selected training, in the configuration's order.
 
     Args:
         config: which experiments, methods and seeds.
         runs: ``results/<run>/runs``, or what of it is kept.
+        further: one of ``further_evaluations``: only trainings that have it, each with its rows in
+            place of the test tasks'.
 
     Raises:
         UserError: a file is missing or damaged, or was made with other settings.
     """
-    return [_read(job, runs) for job in config.jobs()]
+    return [
+        _read(job, runs, further)
+        for job in config.jobs()
+        if further is None or further in job.settings.further_evaluations
+    ]
 
 
-def _read(job: Job, runs: Path) -> Result:
+def _read(job: Job, runs: Path, further: str | None) -> Result:
     folder = paths.training_folder(runs, job.experiment, job.method, job.seed)
     training = _parsed(folder / "training.json", _training)
     curve = _parsed(folder / "curve.csv", lambda text: pd.read_csv(io.StringIO(text))[CURVE])
     evaluation = folder / "evaluation.csv"
+    if further is not None:
+        evaluation = paths.further_evaluation(folder, further)
     origin, rows = _parsed(evaluation, _evaluation)
     _check(evaluation, job, origin)
     if origin["outcome"] == "finished":

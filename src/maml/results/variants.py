@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from maml.configuration.config import Config
-from maml.configuration.schema import stage_decided_by
+from maml.configuration.schema import Initialisation, stage_decided_by
 from maml.results.shortenings import plain
 
 OF_NETWORK, OF_DATASET = "network", "dataset"
@@ -64,10 +64,16 @@ def same_tasks(config: Config, experiment: str) -> bool:
     return all(getattr(base, key) == getattr(own, key) for key in TASKS)
 
 
+def start(initialisation: Initialisation) -> str:
+    """Return an initialisation in words, as "normal 0.01"."""
+    deviation = initialisation.standard_deviation
+    return initialisation.distribution + ("" if deviation is None else f" {deviation:g}")
+
+
 def _settings(config: Config, experiment: str) -> dict[str, Any]:
     settings = config.experiment(experiment)
-    network = config.networks[settings.network].model_dump()
-    starts = {key: _start(value) for key, value in network.items() if isinstance(value, dict)}
+    network = dict(config.networks[settings.network])
+    starts = {k: start(each) for k, each in network.items() if isinstance(each, Initialisation)}
     dataset = config.datasets[settings.dataset].model_dump(exclude={"source"})
     classes = {f"{name} classes": count for name, count in dataset.pop("classes").items()}
     own = {
@@ -76,11 +82,3 @@ def _settings(config: Config, experiment: str) -> dict[str, Any]:
         if stage_decided_by(key) != "later"
     }
     return {**own, **network, **starts, **dataset, **classes}
-
-
-def _start(initialisation: dict[str, Any]) -> str:
-    """Return an initialisation in words, as "normal 0.01"."""
-    deviation = initialisation["standard_deviation"]
-    return " ".join(
-        [initialisation["distribution"], *([] if deviation is None else [f"{deviation:g}"])]
-    )

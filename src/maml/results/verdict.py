@@ -14,7 +14,16 @@ import pandas as pd
 
 from maml.configuration.config import Config
 from maml.files.atomic import atomic_file
-from maml.results import claims, nearzero, paper, savings, superiority
+from maml.results import (
+    claims,
+    initialisation,
+    nearzero,
+    overfitting,
+    paper,
+    passes,
+    savings,
+    superiority,
+)
 from maml.results.answer import sentences, trade_off
 from maml.results.cells import NOT_RUN, Cell, collect
 from maml.results.finding import Finding, Verdict, adjusted
@@ -63,6 +72,9 @@ def find(config: Config, cells: Sequence[Cell], folder: Path) -> list[Finding]:
         *nearzero.findings(config, folder / "runs"),
         *claims.more_steps(config, of_papers),
         *superiority.findings(config, of_papers, folder / "runs"),
+        *initialisation.findings(config, cells),
+        *overfitting.findings(config, cells, folder / "runs"),
+        *passes.findings(config, folder),
     ]
     found += [
         Finding(number, statement, "", "", Verdict.NOT_RUN, settle="no run of it is kept here")

@@ -2,7 +2,7 @@
 
 ``evaluation.csv`` has a row for each checkpoint, query count, task and inner step; nothing is
 averaged away. Its first line, a comment, is JSON and says what the numbers come from. The same of a
-snapshot is ``evaluation-iteration-N.csv``.
+snapshot is ``evaluation-iteration-N.csv``, and on other tasks ``evaluation-KIND.csv``.
 """
 
 import json
@@ -24,6 +24,7 @@ from maml.files.codedigest import code_of
 from maml.files.errors import UserError
 from maml.files.paths import EVALUATION_COLUMNS, EVALUATION_KEY, WEIGHTS
 from maml.networks.network import build_for
+from maml.tasks.episodes import TaskSpace
 from maml.training import weights
 from maml.training.measure import Measured, measure_all
 from maml.training.progress import Progress
@@ -31,18 +32,27 @@ from maml.training.progress import Progress
 MEASURED = ("finished", "snapshot")  # outcomes; others are divergences
 
 
-def evaluate(job: Job, data_folder: Path, folder: Path) -> None:
+def evaluate(job: Job, data_folder: Path, folder: Path, further: str | None = None) -> None:
     """Evaluate the best and the last weights in ``folder``; place evaluation.csv beside them.
 
     A training that diverged has no rows; the first line says so.
+
+    Args:
+        job: of the training.
+        data_folder: what was prepared.
+        folder: what was trained.
+        further: one of ``further_evaluations``, to place evaluation-FURTHER.csv instead.
     """
-    path = folder / "evaluation.csv"
-    with locks.held(folder):
+    if further is None:
+        path, lock = folder / "evaluation.csv", folder
+    else:
+        path = lock = paths.further_evaluation(folder, further)
+    with locks.held(lock):
         remove_unfinished(path)
         files = {name: folder / f"{name}.safetensors" for name in WEIGHTS}
         trained = {name: trained_as(file, job) for name, file in files.items()}
         outcome = outcome_in(folder / "training.json")
-        _evaluate(job, data_folder, trained, files, outcome, path)
+        _evaluate(job, data_folder, trained, files, outcome, path, further=further)
 
 
 def evaluate_snapshot(job: Job, data_folder: Path, folder: Path, iteration: int) -> None:
@@ -74,9 +84,10 @@ def _evaluate(
     outcome: str,
     path: Path,
     *,
+    further: str | None = None,
     heartbeat: bool = True,
 ) -> None:
-    """Measure weights on all test tasks and write ``path``."""
+    """Measure weights on all test tasks, or in a further way, and write ``path``."""
     tasks = job.settings.test_tasks
     digests = {name: provenance.file_digest(file) for name, file in files.items()}
     with (
@@ -89,7 +100,7 @@ def _evaluate(
         chunk = session.chunk(max(job.settings.test_queries), tasks, progress.say)
         for before, name in enumerate(trained if outcome in MEASURED else ()):
             done = 0
-            for measured in evaluate_weights(session, trained[name], chunk):
+            for measured in evaluate_weights(session, trained[name], chunk, further):
                 tables.append(_rows(name, measured, done, job))
                 done += measured.accuracy.shape[1]
                 progress.update(before * tasks + done, accuracy=measured.accuracy[..., -1].mean())
@@ -107,6 +118,7 @@ def _evaluate(
             "versions": provenance.versions(),
             "tasks_at_once": chunk.tasks,
             "settings": {**job.training_settings(), **job.evaluation_settings()},
+            **({"further": further} if further else {}),
         }
         _write(path, origin, tables)
 
@@ -147,9 +159,9 @@ def outcome_in(path: Path) -> str:
 
 
 def evaluate_weights(
-    session: Session, trained: weights.Trained, chunk: Chunk
+    session: Session, trained: weights.Trained, chunk: Chunk, further: str | None = None
 ) -> Iterator[Measured]:
-    """Measure all test tasks, some at a time."""
+    """Measure all test tasks, or those of a further evaluation, some at a time."""
     settings = session.job.settings
     theta = {name: value.to(session.device, session.dtype) for name, value in trained.theta.items()}
     return measure_all(
@@ -157,7 +169,7 @@ def evaluate_weights(
         session.job.gradient,
         theta,
         session.images,
-        session.space("test", max(settings.test_queries)),
+        _space(session, "train" if further == "training-classes" else "test"),
         tasks=settings.test_tasks,
         chunk=chunk,
         ways=settings.ways,
@@ -165,6 +177,21 @@ def evaluate_weights(
         steps=settings.test_steps,
         step_size=settings.inner_step_size,
         query_counts=settings.test_queries,
+    )
+
+
+def _space(session: Session, split: str) -> TaskSpace:
+    """Return the tasks of a split that all seeds share, those of training classes, too."""
+    settings = session.job.settings
+    return TaskSpace(
+        session.data,
+        split,
+        ways=settings.ways,
+        shots=settings.shots,
+        queries=max(settings.test_queries),
+        rotations=settings.rotations,
+        seeds=[],
+        device=session.device,
     )
 
 

@@ -1,8 +1,9 @@
 """What a meta-iteration takes with each method: arithmetic, memory and time, measured in turns.
 
-A round computes one iteration of each method after the other, so that a machine whose speed drifts
-is as fast for one as for the other. Arithmetic and memory are counted, not timed: the same on each
-machine. Images are random; what they show does not matter.
+A round computes one iteration of each method after the other, with those of an experiment's
+variants, so that a machine whose speed drifts is as fast for one as for the other. Arithmetic and
+memory are counted, not timed: the same on each machine. Images are random; what they show does not
+matter.
 """
 
 import json
@@ -47,10 +48,13 @@ def write_cost(config: Config, rounds: int, out: Path) -> None:
     with devices.taken(config.runtime) as device:
         arithmetic.set_up(device, config.runtime.threads)
         rows: list[dict[str, Any]] = []
-        for experiment in config.select.experiments:
-            methods = [method for name, method in config.pairs() if name == experiment]
-            seed = config.select.seeds[0]
-            jobs = [config.job(experiment, method, seed, seed_group=[seed]) for method in methods]
+        seed = config.select.seeds[0]
+        compared: dict[str, list[Job]] = {}
+        for experiment, method in config.timed():
+            together = config.experiments[experiment].variant_of or experiment
+            job = config.job(experiment, method, seed, seed_group=[seed])
+            compared.setdefault(together, []).append(job)
+        for jobs in compared.values():
             rows += measure(jobs, device, rounds)
         origin = {
             "device": devices.describe(device),
@@ -66,15 +70,14 @@ def write_cost(config: Config, rounds: int, out: Path) -> None:
 
 
 def measure(jobs: Sequence[Job], device: torch.device, rounds: int) -> Iterator[dict[str, Any]]:
-    """Yield the rows of one experiment's methods."""
-    iterations = {job.method: _iteration(job, device) for job in jobs}
-    counted = {method: count(iterate) for method, iterate in iterations.items()}
+    """Yield the rows of jobs that are compared: one experiment's methods, and its variants'."""
+    iterations = [_iteration(job, device) for job in jobs]
+    counted = [count(iterate) for iterate in iterations]
     for number in range(rounds):
-        for job in jobs:
+        for job, iterate, (flop, peak) in zip(jobs, iterations, counted, strict=True):
             before = time.perf_counter()
-            iterations[job.method]().tolist()  # waits for the device
+            iterate().tolist()  # waits for the device
             seconds = time.perf_counter() - before
-            flop, peak = counted[job.method]
             yield {
                 "experiment": job.experiment,
                 "method": job.method,

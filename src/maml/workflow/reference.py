@@ -70,6 +70,7 @@ def _configuration(config: Config) -> str:
         _section("`verdict`", schema.VerdictSettings, {"value": config.verdict}),
         _section("`probe`", schema.ProbeSettings, {"value": config.probe}),
         _section("`baselines`", schema.BaselineSettings, {"value": config.baselines}),
+        _section("`cost`", schema.CostSettings, {"value": config.cost}),
         _section("`datasets.<name>`", schema.Dataset, config.datasets),
         _section(
             "`datasets.<name>.classes`",

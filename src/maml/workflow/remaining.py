@@ -19,7 +19,7 @@ class Remaining:
     Attributes:
         iterations: meta-iterations.
         validation_tasks: tasks of the validations among them.
-        test_tasks: tasks to evaluate, those of all checkpoints counted.
+        test_tasks: tasks to evaluate, those of all checkpoints and further evaluations counted.
     """
 
     iterations: int
@@ -46,9 +46,12 @@ def remaining(job: Job) -> Remaining:
     if not _fits(trained, job.training_settings(), "train"):
         return _from_iteration(job, _resumed(job))
     settings = {**job.training_settings(), **job.evaluation_settings()}
-    if not _fits(_read(folder / "evaluation.csv"), settings, "evaluate"):
-        return _from_iteration(job, job.settings.iterations)
-    return Remaining(0, 0, 0)
+    further = [paths.further_evaluation(folder, kind) for kind in job.settings.further_evaluations]
+    lacking = sum(
+        not _fits(_read(path), settings, "evaluate")
+        for path in (folder / "evaluation.csv", *further)
+    )
+    return Remaining(0, 0, lacking * len(paths.WEIGHTS) * job.settings.test_tasks)
 
 
 def _from_iteration(job: Job, done: int) -> Remaining:
@@ -58,7 +61,9 @@ def _from_iteration(job: Job, done: int) -> Remaining:
     return Remaining(
         iterations=end - done,
         validation_tasks=validations * settings.validation_tasks if job.dataset.classes.val else 0,
-        test_tasks=len(paths.WEIGHTS) * settings.test_tasks,
+        test_tasks=len(paths.WEIGHTS)
+        * settings.test_tasks
+        * (1 + len(settings.further_evaluations)),
     )
 
 
