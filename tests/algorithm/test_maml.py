@@ -226,6 +226,7 @@ def together(batches, device="cpu", addresses=None):
 VARIANTS = [  # what a network has otherwise, and the experiment that it is of
     ("omniglot-5way-1shot", {"batch_norm_scale": "adapted", "activation": "softplus"}),
     ("omniglot-5way-1shot", {"batch_norm_scale": "learned"}),
+    ("omniglot-5way-1shot", {"padding": "symmetric"}),
     ("omniglot-5way-1shot-mlp", {"activation": "softplus"}),
     ("miniimagenet-5way-1shot", {"batch_norm_scale": "adapted"}),
 ]
@@ -233,7 +234,7 @@ VARIANTS = [  # what a network has otherwise, and the experiment that it is of
 
 @pytest.mark.parametrize(("name", "changes"), VARIANTS)
 @pytest.mark.parametrize("method", ["maml", "fomaml", "maml-cut-pooling", "anil"])
-def test_batch_norm_with_a_scale_and_other_activations(
+def test_batch_norm_with_a_scale_other_activations_and_other_padding(
     paper, random_batch, device, name, changes, method
 ):
     """Layers without derivatives by hand, among those that have them."""

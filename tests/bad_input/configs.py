@@ -221,10 +221,16 @@ MISTAKES = [
         "networks.mlp.downsampling: conv networks need 'stride' or 'max-pool', an mlp 'none'",
     ),
     (
+        "networks/mlp/padding",
+        "symmetric",
+        "networks.mlp.padding: it matters where convolutions have a stride, and so only with "
+        "`downsampling: stride`; leave it out",
+    ),
+    (
         "networks/mlp/head_initialisation",
         {"distribution": "normal"},
         "networks.mlp.head_initialisation: normal distributions need a standard_deviation, "
-        "xavier has none",
+        "xavier and he have none",
     ),
     (
         "networks/miniimagenet-conv/widths",

@@ -21,6 +21,18 @@ def test_a_job_of_today_stays_as_it_is(tiny_job):
     assert settings_today(settings) == settings
 
 
+def test_a_choice_that_came_later_changes_no_record_of_what_was_done_before(tiny_job):
+    job = tiny_job("omniglot-5way-1shot", "maml", 0)
+    assert "padding" not in job.training_settings()["network"]
+    other = job.model_copy(
+        update={"network": job.network.model_copy(update={"padding": "symmetric"})}
+    )
+    assert other.training_settings()["network"]["padding"] == "symmetric"
+    written = json.loads(json.dumps(other.model_dump()))
+    assert Job.model_validate(job_today(written)) == other
+    assert settings_today(other.training_settings()) == other.training_settings()
+
+
 def test_names_that_changed_since(tiny_job):
     job = tiny_job("omniglot-5way-1shot", "maml", 0).model_copy(update={"seed_group": [0, 1]})
     earlier = json.loads(json.dumps(job.model_dump()))

@@ -4,11 +4,18 @@ from derivatives import check
 from torch.nn import functional
 
 from maml.configuration.schema import Initialisation
-from maml.networks.convolution import Convolution, StridedConvolution, patches, sum_of_patches
+from maml.networks.convolution import (
+    Convolution,
+    StridedConvolution,
+    SymmetricConvolution,
+    patches,
+    sum_of_patches,
+)
 
 TASKS, IMAGES = 3, 2
 XAVIER = Initialisation(distribution="xavier")
-LAYERS = [(Convolution, 1), (StridedConvolution, 2)]
+LAYERS = [(Convolution, 1, "same"), (StridedConvolution, 2, "same"), (SymmetricConvolution, 2, 1)]
+"""Layer, stride, and what PyTorch's ``padding`` would be."""
 
 
 def random(*shape, seed=0):
@@ -27,12 +34,14 @@ def padded(images, stride):
     return images
 
 
-def plainly(stride):
+def plainly(stride, padding):
     """Return the convolution of each task's images with its own kernels, one task after another."""
 
     def convolve(x, phi):
         tasks = [
             functional.conv2d(padded(images.permute(0, 3, 1, 2), stride), kernels, stride=stride)
+            if padding == "same"
+            else functional.conv2d(images.permute(0, 3, 1, 2), kernels, None, stride, padding)
             for images, kernels in zip(x, phi["conv2.weight"], strict=True)
         ]
         return torch.stack(tasks).permute(0, 1, 3, 4, 2)
@@ -43,23 +52,23 @@ def plainly(stride):
 @pytest.mark.parametrize("moves", [True, False])
 @pytest.mark.parametrize("size", [(7, 6), (6, 5), (1, 2)])
 @pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize(("layer", "stride"), LAYERS)
-def test_a_convolution_and_its_derivatives(layer, stride, channels, size, moves):
+@pytest.mark.parametrize(("layer", "stride", "padding"), LAYERS)
+def test_a_convolution_and_its_derivatives(layer, stride, padding, channels, size, moves):
     check(
         layer("conv2", channels, 4, XAVIER),
-        plainly(stride),
+        plainly(stride, padding),
         {"conv2.weight": random(TASKS, 4, channels, 3, 3)},
         (TASKS, IMAGES, *size, channels),
         moves,
     )
 
 
-@pytest.mark.parametrize(("layer", "stride"), LAYERS)
-def test_tasks_that_share_kernels_are_no_exception(layer, stride):
+@pytest.mark.parametrize(("layer", "stride", "padding"), LAYERS)
+def test_tasks_that_share_kernels_are_no_exception(layer, stride, padding):
     shared = random(4, 2, 3, 3).contiguous(memory_format=torch.channels_last)
     check(
         layer("conv2", 2, 4, XAVIER),
-        plainly(stride),
+        plainly(stride, padding),
         {"conv2.weight": shared.expand(TASKS, -1, -1, -1, -1)},
         (TASKS, IMAGES, 5, 6, 2),
     )

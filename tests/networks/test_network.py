@@ -42,6 +42,20 @@ def test_forward_gives_each_task_its_logits(paper, name, image):
     torch.testing.assert_close(swapped.flip(0), logits, rtol=1e-3, atol=1e-4)
 
 
+def test_the_other_padding_is_the_same_network_turned_by_half_a_turn(paper):
+    """So where rotations are drawn and kernels start alike from both sides, it changes nothing."""
+    network = paper.networks["omniglot-conv"]
+    theta = initialise(network, (1, 28, 28), 5, 0)
+    turned = {name: v.flip(2, 3) if v.ndim == 4 else v for name, v in theta.items()}
+    images = torch.rand((1, 6, 1, 28, 28), generator=torch.Generator().manual_seed(0))
+    symmetric = build(network.model_copy(update={"padding": "symmetric"}), (1, 28, 28), 5)
+    logits, _ = symmetric.forward(images, {name: v[None] for name, v in turned.items()})
+    same, _ = build(network, (1, 28, 28), 5).forward(
+        images.flip(3, 4), {name: v[None] for name, v in theta.items()}
+    )
+    torch.testing.assert_close(logits, same, rtol=1e-4, atol=1e-4)
+
+
 def test_initialisation_is_the_authors(paper):
     omniglot = initialise(paper.networks["omniglot-conv"], (1, 28, 28), 20, 0)
     kernel = omniglot["conv2.weight"]

@@ -25,6 +25,14 @@ def test_the_start_is_as_each_parameter_says():
     assert theta["head.weight"].std() > 1
 
 
+def test_he_is_normal_with_a_variance_of_two_over_a_units_inputs():
+    he = Initialisation(distribution="he")
+    theta = start({"conv": Parameter((64, 64, 3, 3), he), "linear": Parameter((64, 800), he)}, 0)
+    assert theta["conv"].std().item() == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.01)
+    assert theta["linear"].std().item() == pytest.approx((2 / 800) ** 0.5, rel=0.01)
+    assert theta["conv"].abs().max() > 4 * theta["conv"].std()  # neither uniform nor cut off
+
+
 def test_what_has_no_distribution_does_not_change_what_others_draw():
     theta = start(SOME, 3)
     others = {name: SOME[name] for name in ("conv.weight", "head.weight")}

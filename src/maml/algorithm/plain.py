@@ -121,7 +121,8 @@ def logits(
         if network.kind == "conv":
             weight, bias = parameters[f"conv{layer}.weight"], parameters[f"conv{layer}.bias"]
             stride = 2 if network.downsampling == "stride" else 1
-            padded = functional.pad(hidden, _same(hidden.shape[-1], stride))
+            same = _same(hidden.shape[-1], stride)
+            padded = functional.pad(hidden, same if network.padding == "same" else (1, 1, 1, 1))
             hidden = functional.conv2d(padded, weight, bias, stride=stride)
         else:
             weight, bias = parameters[f"linear{layer}.weight"], parameters[f"linear{layer}.bias"]

@@ -94,11 +94,17 @@ def _check_network(place: str, network: Network) -> None:
         raise UserError(
             f"{place}.downsampling: conv networks need 'stride' or 'max-pool', an mlp 'none'"
         )
+    if network.padding != "same" and network.downsampling != "stride":
+        raise UserError(
+            f"{place}.padding: it matters where convolutions have a stride, and so only with "
+            "`downsampling: stride`; leave it out"
+        )
     for key in ("hidden_initialisation", "head_initialisation"):
         start = getattr(network, key)
-        if (start.distribution == "xavier") != (start.standard_deviation is None):
+        if (start.distribution in ("xavier", "he")) != (start.standard_deviation is None):
             raise UserError(
-                f"{place}.{key}: normal distributions need a standard_deviation, xavier has none"
+                f"{place}.{key}: normal distributions need a standard_deviation, xavier and he "
+                "have none"
             )
 
 

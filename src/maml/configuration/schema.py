@@ -9,7 +9,14 @@ from __future__ import annotations
 import copy
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    create_model,
+    model_serializer,
+)
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -71,9 +78,10 @@ class Dataset(Strict):
 class Initialisation(Strict):
     """How a weight matrix or kernel starts. Biases and batch-norm offsets start at 0."""
 
-    distribution: Literal["xavier", "normal", "truncated-normal"] = Field(
-        description="xavier: uniform (Glorot & Bengio 2010). truncated-normal: values beyond two "
-        "standard deviations are drawn again."
+    distribution: Literal["xavier", "he", "normal", "truncated-normal"] = Field(
+        description="xavier: uniform (Glorot & Bengio 2010). he: normal, of variance 2 over the "
+        "inputs of a unit (He et al. 2015). truncated-normal: values beyond two standard "
+        "deviations are drawn again."
     )
     standard_deviation: float | None = Field(
         default=None, gt=0, description="Of the (untruncated) normal distributions."
@@ -90,6 +98,12 @@ class Network(Strict):
     downsampling: Literal["stride", "max-pool", "none"] = Field(
         description="How each convolutional block halves the image."
     )
+    padding: Literal["same", "symmetric"] = Field(
+        default="same",
+        description="Of a convolution with stride 2 on an even size. same: a row and a column at "
+        "the far side (TensorFlow, and so the authors). symmetric: one at each side, of which the "
+        "near one counts (PyTorch's padding=1).",
+    )
     features: Literal["mean", "flatten"] = Field(
         description="What of the last feature map the head sees."
     )
@@ -104,6 +118,14 @@ class Network(Strict):
     )
     hidden_initialisation: Initialisation = Field(description="Weights of the hidden layers.")
     head_initialisation: Initialisation = Field(description="Weights of the linear head.")
+
+    @model_serializer(mode="wrap")
+    def _as_older_records(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what records made before there was a choice do not have."""
+        values: dict[str, Any] = dump(self)
+        if values.get("padding") == "same":
+            del values["padding"]
+        return values
 
 
 class GradientDropout(Strict):

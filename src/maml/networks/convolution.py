@@ -5,7 +5,8 @@ gathers its patches, which overlap little, and multiplies matrices; an unstrided
 to the library, as its patches would take nine times the memory of its input.
 
 Padding is TensorFlow's SAME: by one pixel on each side, but with stride 2 on even sizes at the far
-side only. Kernels are ``(tasks, out, in, 3, 3)``, with ``in`` last in memory.
+side only, or with :class:`SymmetricConvolution` at the near side. Kernels are
+``(tasks, out, in, 3, 3)``, with ``in`` last in memory.
 """
 
 from dataclasses import dataclass
@@ -47,6 +48,36 @@ class StridedConvolution(Linear):
 
     def _weight(self, matrix: Tensor) -> Tensor:
         return matrix.unflatten(2, (SIDE, SIDE, -1)).permute(0, 1, 4, 2, 3)
+
+
+@dataclass(frozen=True)
+class SymmetricConvolution(StridedConvolution):
+    """The same with a pixel on each side, of which on even sizes the near one alone is met.
+
+    That is the other seen turned by half a turn, images and kernels alike.
+    """
+
+    def _unfold(self, x: Tensor) -> Tensor:
+        return super()._unfold(_turned(x))
+
+    def _refold(self, of_x: Tensor, shape: torch.Size) -> Tensor:
+        return _turned(super()._refold(of_x, shape))
+
+    def _fold(self, y: Tensor, shape: torch.Size) -> Tensor:
+        return _turned(super()._fold(y, shape))
+
+    def _rows(self, g: Tensor) -> Tensor:
+        return super()._rows(_turned(g))
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        return super()._matrix(weight.flip(3, 4))
+
+    def _weight(self, matrix: Tensor) -> Tensor:
+        return super()._weight(matrix).flip(3, 4)
+
+
+def _turned(images: Tensor) -> Tensor:
+    return images.flip(2, 3)
 
 
 def patches(images: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from maml.configuration.config import Job
 from maml.configuration.schema import Network
 from maml.networks.composition import Sequence
-from maml.networks.convolution import Convolution, StridedConvolution
+from maml.networks.convolution import Convolution, StridedConvolution, SymmetricConvolution
 from maml.networks.function import FunctionLayer
 from maml.networks.layer import Layer
 from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Mean
@@ -79,7 +79,8 @@ def _convolutional(
     """Return the hidden layers, and how many features the head sees."""
     channels, height, width = image_shape
     pool = network.downsampling == "max-pool"
-    convolution = Convolution if pool else StridedConvolution
+    strided = StridedConvolution if network.padding == "same" else SymmetricConvolution
+    convolution = Convolution if pool else strided
     layers: list[Layer] = [ChannelsLast()]
     for number, filters in enumerate(network.widths, start=1):
         layers += [

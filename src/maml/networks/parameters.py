@@ -78,6 +78,8 @@ def _fill(weight: Tensor, start: Initialisation, generator: torch.Generator) -> 
     deviation = start.standard_deviation
     if start.distribution == "xavier":
         torch.nn.init.xavier_uniform_(weight, generator=generator)
+    elif start.distribution == "he":
+        torch.nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
     elif start.distribution == "normal":
         torch.nn.init.normal_(weight, std=deviation, generator=generator)
     else:
