@@ -6,7 +6,9 @@ from helpers import ROOT
 from maml.configuration import config as configuration
 from maml.networks.network import initialise
 from maml.results import variants
+from maml.results.initialisation import compared
 from maml.results.overfitting import without_dropout
+from maml.results.passes import comparisons
 
 PRESETS = sorted((ROOT / "workflow" / "presets").glob("*.yaml"))
 
@@ -53,3 +55,18 @@ def test_the_proxy_for_dropout_has_both_kinds_at_two_rates_and_what_to_set_them_
     [job, *_] = config.jobs()
     assert job.settings.further_evaluations == ["training-classes"]
     assert job.dataset.classes.train == 64
+
+
+def test_the_starts_are_three_of_the_convolutions_with_each_of_two_heads():
+    config = read("initialisation")
+    found = [(arms.start, arms.head) for arms in compared(config)]
+    assert sorted(found) == [
+        (start, head) for start in ("he", "normal 0.01") for head in ("normal 0.01", "normal 1")
+    ]
+    whats = [each.what for each in comparisons(config)]
+    assert {what: whats.count(what) for what in whats} == {
+        "first-order": 1,
+        "dropout": 4,
+        "both": 2,
+        "Xavier": 8,
+    }
