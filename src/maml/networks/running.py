@@ -1,0 +1,91 @@
+"""Batch norm with statistics of the training images, in place of those of the images at hand.
+
+MAML's batch norm takes the statistics of whatever is classified together, in evaluation, too. The
+other way is that of a trained classifier: the statistics are averaged over batches of the training
+images once its weights are final (Ioffe & Szegedy 2015, Algorithm 2), and each image is classified
+alone.
+"""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from maml.networks.composition import Sequence
+from maml.networks.function import FunctionLayer
+from maml.networks.layer import Layer
+from maml.networks.normalisation import NormReluPool, normalised
+from maml.networks.parameters import Parameter, Parameters, replicate
+
+MEAN, VARIANCE = "mean", "variance"
+
+
+def with_running_statistics(network: Sequence) -> Sequence:
+    """Return a network whose batch norms have mean and variance as parameters: ``norm1.mean``, ….
+
+    No inner step moves them. All else is as it was.
+    """
+    return Sequence(tuple(_standing(layer) or layer for layer in network.layers))
+
+
+@torch.no_grad()
+def running_statistics(
+    network: Sequence, theta: Parameters, batches: Iterable[Tensor]
+) -> Parameters:
+    """Return the parameters that :func:`with_running_statistics` adds.
+
+    Args:
+        network: with batch norm of the images at hand.
+        theta: its θ.
+        batches: of training images, float ``(images, channels, height, width)``.
+
+    Returns:
+        Name → ``(channels,)``: the mean over the batches of a batch's mean, or of its variance, the
+        unbiased one.
+    """
+    phi = replicate(theta, 1)
+    found: dict[str, list[Tensor]] = {}
+    for images in batches:
+        x = images[None]
+        for layer in network.layers:
+            if _standing(layer) is not None:
+                shared = tuple(range(x.ndim - 1))
+                found.setdefault(f"{layer.name}.{MEAN}", []).append(x.mean(shared))
+                found.setdefault(f"{layer.name}.{VARIANCE}", []).append(x.var(shared))
+            x, _ = layer.forward(x, phi)
+    return {name: torch.stack(values).mean(0) for name, values in found.items()}
+
+
+def _standing(layer: Layer) -> FunctionLayer | None:
+    """Return a batch norm with statistics of its own; None where the layer is none."""
+    if isinstance(layer, NormReluPool):
+        own = {"offset": layer.parameters[layer.offset]}
+        how: dict[str, Any] = {
+            "epsilon": layer.epsilon,
+            "activation": torch.relu,
+            "pool": layer.pool,
+        }
+    elif isinstance(layer, FunctionLayer) and getattr(layer.function, "func", None) is normalised:
+        own, how = dict(layer.own), layer.function.keywords
+    else:
+        return None
+    statistic = Parameter(own["offset"].shape, adapted=False)
+    own |= {MEAN: statistic, VARIANCE: statistic}
+    return FunctionLayer(partial(_standardised, **how), layer.name, own)
+
+
+def _standardised(
+    x: Tensor,
+    phi: Parameters,
+    *,
+    epsilon: float,
+    activation: Callable[[Tensor], Tensor],
+    pool: bool,
+) -> Tensor:
+    """Return what :func:`.normalised` returns, with the mean and the variance in ``phi``."""
+    normed = (x - phi[MEAN]) * (phi[VARIANCE] + epsilon).rsqrt()
+    y = activation(phi.get("scale", 1.0) * normed + phi["offset"])
+    return functional.max_pool2d(y.movedim(-1, 1), 2).movedim(1, -1) if pool else y
