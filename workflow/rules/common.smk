@@ -27,6 +27,7 @@ from maml.files import paths
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
 from maml.files.provenance import file_digest
+from maml.results.variants import are_paired
 from maml.workflow import records
 from maml.workflow.control import SAY_IF_KILLED, RunControl
 
@@ -139,14 +140,15 @@ def measured_baselines():
     ]
 
 
-def further_evaluations():
-    """Return what trainings are evaluated on beside the test tasks, once for each that asks."""
+def further_evaluations(*kinds):
+    """Return the further evaluations of these kinds, once for each training that has them."""
     return [
         paths.further_evaluation(
             paths.training_folder(paths.runs(RUN), each.experiment, each.method, each.seed), kind
         ).as_posix()
         for each in settings.jobs()
         for kind in each.settings.further_evaluations
+        if kind in kinds
     ]
 
 

@@ -4,7 +4,8 @@ INPUTS, in results/{run}/runs/{experiment}/{method}/seed-{seed}/
     evaluation.csv, curve.csv, training.json
 
 OUTPUTS
-    results/{run}/tables/       Table 1, the cost of each training, best and last checkpoint
+    results/{run}/tables/       Table 1, the cost of each training, best and last checkpoint; what
+                                each detail is worth, where experiments have variants
     results/{run}/verdict/      each claim of the paper, tested
     results/{run}/figures/      learning curves, accuracy by inner step, and two comparisons;
                                 second derivatives, where trainings keep snapshots
@@ -18,6 +19,8 @@ PROBE_FIGURES = [
     if probed()
 ]
 
+DETAILS = ["details"] if are_paired(settings) else []
+
 
 rule tables:
     """Render Table 1 beside the paper's from the evaluations."""
@@ -25,6 +28,7 @@ rule tables:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
         measured_baselines(),
+        further_evaluations("running-statistics"),
     output:
         report(
             "results/{run}/tables/table1.html",
@@ -44,6 +48,16 @@ rule tables:
             category="Tables",
             labels={"table": "3. Best and last checkpoint"},
         ),
+        [
+            report(
+                f"results/{{run}}/tables/{name}.html",
+                caption="../report/details.rst",
+                category="Tables",
+                labels={"table": "4. What each detail is worth"},
+            )
+            for name in DETAILS
+        ],
+        [f"results/{{run}}/tables/{name}.{kind}" for name in DETAILS for kind in ("md", "csv")],
         "results/{run}/tables/table1.md",
         "results/{run}/tables/table1.csv",
         "results/{run}/tables/table1.tex",
@@ -76,7 +90,7 @@ rule verdict:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
         probed(),
         measured_baselines(),
-        further_evaluations(),
+        further_evaluations("training-classes"),
         cost="results/{run}/cost/iteration.csv",
     output:
         report(

@@ -8,7 +8,7 @@ import pandas as pd
 
 TEXT_COLUMNS = (  # set flush left
     *("experiment", "method", "tasks", "source", "device", "remarks"),
-    *("of", "verdict", "test"),
+    *("of", "verdict", "test", "detail"),
 )
 
 LATEX = str.maketrans(

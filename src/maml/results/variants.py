@@ -28,6 +28,11 @@ def pairs(config: Config) -> Iterator[tuple[str, str]]:
             yield experiment, base
 
 
+def are_paired(config: Config) -> bool:
+    """Tell whether any selected variant has the experiment that it varies beside it."""
+    return next(pairs(config), None) is not None
+
+
 def without_variants(config: Config) -> Config:
     """Return the configuration with those experiments selected that are no variants."""
     chosen = [name for name in config.select.experiments if base_of(config, name) is None]
