@@ -4,6 +4,7 @@ import pytest
 from helpers import ROOT
 
 from maml.configuration import config as configuration
+from maml.configuration.overlays import load
 from maml.networks.network import initialise
 from maml.results import variants
 from maml.results.initialisation import compared
@@ -70,3 +71,55 @@ def test_the_starts_are_three_of_the_convolutions_with_each_of_two_heads():
         "both": 2,
         "Xavier": 8,
     }
+
+
+ALWAYS = {
+    "alpha-printed": {"inner_step_size"},
+    "scale-learned": {"batch_norm_scale"},
+    "scale-adapted": {"batch_norm_scale"},
+    "lanczos": {"resize"},
+    "15-queries": {"train_queries"},
+    "he": {"hidden_initialisation"},
+    "pytorch-adam": {"adam_form"},
+    "upright": {"rotations"},
+    "other-split": {"split_seed"},
+}
+OF_MLP = {"xavier": {"hidden_initialisation"}, "large-head": {"head_initialisation"}}
+OF_CONV = {
+    "padding": {"padding"},
+    "normal": {"hidden_initialisation"},
+    "small-head": {"head_initialisation"},
+}
+
+
+@pytest.mark.parametrize(
+    ("preset", "base", "prefix", "others"),
+    [
+        ("audit", "omniglot-5way-1shot-mlp", "mlp-", OF_MLP),
+        ("audit-convolutions", "omniglot-5way-1shot", "5way-", OF_CONV),
+        ("audit-convolutions", "omniglot-20way-1shot", "20way-", OF_CONV),
+    ],
+)
+def test_an_audit_moves_one_detail_at_a_time(preset, base, prefix, others):
+    config = read(preset)
+    moved = {
+        variant.removeprefix(prefix): set(variants.moved(config, variant))
+        for variant, of in variants.pairs(config)
+        if of == base
+    }
+    assert moved == ALWAYS | others
+    asked = {name for name in moved if config.experiment(f"{prefix}{name}").further_evaluations}
+    assert not asked
+    assert config.experiment(base).further_evaluations == ["running-statistics"]
+
+
+@pytest.mark.parametrize("experiment", ["mlp", "5way", "20way"])
+def test_the_printed_step_size_is_that_of_the_papers_text(experiment):
+    preset = "audit" if experiment == "mlp" else "audit-convolutions"
+    config = read(preset)
+    variant = f"{experiment}-alpha-printed"
+    base = variants.base_of(config, variant)
+    printed = configuration.check(load([ROOT / "config.yaml"]) | {"protocol": "paper"}).experiment(
+        base
+    )
+    assert config.experiment(variant).inner_step_size == printed.inner_step_size
