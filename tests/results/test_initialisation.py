@@ -94,6 +94,15 @@ def test_xavier_that_does_not_get_there_is_not_the_sooner():
     assert judged((None, 500.0, 500.0), (None, 1e3, None)).verdict == Verdict.INCONCLUSIVE
 
 
+def test_a_bound_decides_nothing_against_the_arm_that_it_favours():
+    most = [200.0 + seed for seed in range(7)]
+    slow = [10 * reached for reached in most]
+    found = judged((None, *most), (2990.0, *slow))
+    assert (found.verdict, found.low > 1) == (Verdict.INCONCLUSIVE, True)
+    found = judged((2990.0, *slow), (None, *most))
+    assert (found.verdict, found.high < 1) == (Verdict.INCONCLUSIVE, True)
+
+
 def test_where_none_gets_there_longer_trainings_would_tell():
     found = judged((None, None), (None, None))
     assert (found.verdict, found.settle) == (
