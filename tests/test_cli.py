@@ -145,7 +145,10 @@ def test_what_is_evaluated(monkeypatch, arguments, evaluated):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--further", "x"], "maml: --further: 'x' is not one of: training-classes"),
+        (
+            ["--further", "x"],
+            "maml: --further: 'x' is not one of: training-classes, running-statistics",
+        ),
         (["--further", "training-classes", "--snapshot", "1"], "maml: --snapshot and --further:"),
     ],
 )

@@ -189,7 +189,7 @@ def _summary(**keywords: Any) -> Any:
     return Field(json_schema_extra={"stage": "summary"}, **keywords)
 
 
-FurtherEvaluation = Literal["training-classes"]
+FurtherEvaluation = Literal["training-classes", "running-statistics"]
 
 
 class Experiment(Strict):
@@ -234,9 +234,11 @@ class Experiment(Strict):
     )
     further_evaluations: list[FurtherEvaluation] = _later(
         default=[],
-        description="What else the trained weights are evaluated on, beside the meta-test tasks. "
-        "training-classes: as many tasks of the classes that were trained on, the same for all "
-        "seeds; how much better they are is the overfitting to classes.",
+        description="How else the trained weights are evaluated. training-classes: on as many "
+        "tasks of the classes that were trained on, the same for all seeds; how much better they "
+        "are is the overfitting to classes. running-statistics: on the meta-test tasks, with batch "
+        "norm's statistics a mean over the support passes of 1,000 training tasks, in place of "
+        "those of the images at hand.",
     )
     test_tasks: int = _evaluation(ge=2, description="Meta-test tasks.")
     test_steps: int = _evaluation(

@@ -28,6 +28,7 @@ from maml.tasks.episodes import TaskSpace
 from maml.training import weights
 from maml.training.measure import Measured, measure_all
 from maml.training.progress import Progress
+from maml.training.running_statistics import with_statistics
 
 MEASURED = ("finished", "snapshot")  # outcomes; others are divergences
 
@@ -164,8 +165,11 @@ def evaluate_weights(
     """Measure all test tasks, or those of a further evaluation, some at a time."""
     settings = session.job.settings
     theta = {name: value.to(session.device, session.dtype) for name, value in trained.theta.items()}
+    network = build_for(session.job)
+    if further == "running-statistics":
+        network, theta = with_statistics(session, theta, chunk)
     return measure_all(
-        build_for(session.job),
+        network,
         session.job.gradient,
         theta,
         session.images,

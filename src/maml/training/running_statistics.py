@@ -1,0 +1,88 @@
+"""Batch norm in evaluation with running statistics, as many ports of MAML have it.
+
+The statistics are the mean over the support passes of :data:`TASKS` training tasks, as training
+makes them: at θ and after each inner step but the last, with the batch's own. From then on all
+passes have these, those of the inner loop, too, so that it adapts the biases before batch norm.
+"""
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+
+from maml.algorithm.maml import adapt
+from maml.compute.chunk import Chunk
+from maml.compute.session import Session
+from maml.networks.composition import Sequence
+from maml.networks.function import FunctionLayer
+from maml.networks.layers import CancelledBias
+from maml.networks.network import build_for
+from maml.networks.parameters import Parameters, replicate
+from maml.tasks.episodes import gather
+from maml.training.running import MEAN, VARIANCE, with_running_statistics
+
+TASKS = 1000
+
+
+def with_statistics(
+    session: Session, theta: Parameters, chunk: Chunk
+) -> tuple[Sequence, Parameters]:
+    """Return the network of a job with running statistics, and θ with them.
+
+    Args:
+        session: the job, its images and its device.
+        theta: θ, on the device.
+        chunk: how many tasks to compute at once.
+
+    Raises:
+        UserError: the memory does not suffice for one task.
+    """
+    found = _statistics(session, theta, chunk)
+    layers = list(with_running_statistics(build_for(session.job)).layers)
+    for place, layer in enumerate(layers):
+        if isinstance(layer, CancelledBias):  # batch norm does not take it away any more
+            own = {"bias": layer.parameters[layer.bias]}
+            layers[place] = FunctionLayer(_shifted, layer.name, own)
+            found[f"{layers[place + 1].name}.{MEAN}"] += theta[layer.bias]
+    return Sequence(tuple(layers)), theta | found
+
+
+def _shifted(x: Tensor, phi: Parameters) -> Tensor:
+    return x + phi["bias"]
+
+
+def _statistics(session: Session, theta: Parameters, chunk: Chunk) -> Parameters:
+    """Return name → the mean over support passes of their means, or of unbiased variances."""
+    job, settings = session.job, session.job.settings
+    network = build_for(job)
+    standing = with_running_statistics(network)
+    space = session.space("train", settings.train_queries)
+    tasks = min(TASKS, settings.training_tasks)
+    total: dict[str, Tensor] = {}
+    done = 0
+
+    @torch.no_grad()
+    def next_tasks(size: int) -> tuple[int, Parameters]:
+        numbers = torch.arange(done, min(done + size, tasks), device=session.device)
+        batch = gather(
+            session.images, space.tasks(numbers), shots=settings.shots, dtype=session.dtype
+        )
+        phi, sums = replicate(theta, len(numbers)), defaultdict(list)
+        for step in range(settings.inner_steps):
+            x = batch.support_images
+            for layer, other in zip(network.layers, standing.layers, strict=True):
+                if other is not layer:  # a batch norm
+                    shared = tuple(range(1, x.ndim - 1))
+                    sums[f"{layer.name}.{MEAN}"].append(x.mean(shared).sum(0))
+                    sums[f"{layer.name}.{VARIANCE}"].append(x.var(shared).sum(0))
+                x, _ = layer.forward(x, phi)
+            if step < settings.inner_steps - 1:
+                support = batch.support_images, batch.support_labels
+                phi = adapt(network, job.gradient, phi, *support, settings.inner_step_size)
+        return len(numbers), {name: sum(values) for name, values in sums.items()}
+
+    while done < tasks:
+        count, sums = chunk.fit(next_tasks)
+        total = {name: total.get(name, 0) + value for name, value in sums.items()}
+        done += count
+    return {name: value / (tasks * settings.inner_steps) for name, value in total.items()}
