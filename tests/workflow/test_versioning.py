@@ -54,6 +54,17 @@ def test_a_run_without_a_stage_is_not_recorded(here, committed, paper):
     assert list(Path("data").glob("*.dvc")) == []
 
 
+@pytest.mark.parametrize("missing", [".git", ".dvc"])
+def test_without_git_or_dvc_nothing_is_asked_and_nothing_recorded(
+    here, committed, paper, monkeypatch, capsys, missing
+):
+    Path(missing).rmdir()
+    monkeypatch.setattr(versioning, "jobs_left", lambda command: ["Training a"])
+    assert versioning.record(paper)
+    assert committed == []
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("link", ["results", "results/paper", "results/paper/runs"])
 def test_results_behind_a_link_are_said_not_to_be_recorded(here, committed, paper, link, capsys):
     (here / "disk" / "paper" / "runs").mkdir(parents=True)

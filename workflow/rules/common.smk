@@ -183,14 +183,6 @@ def evaluations(slug):
     ]
 
 
-def how_made(slug):
-    """Return what decides synthetic images; published ones are decided by their checksums."""
-    dataset = settings.datasets[SLUGS[slug]]
-    if dataset.source != "synthetic":
-        return None
-    return [dataset.model_dump(), code_of("synthesise")]
-
-
 def cost_settings():
     """Return what decides how much there is to compute in an iteration of each method."""
     jobs = [settings.job(*pair, settings.select.seeds[0]) for pair in settings.timed()]

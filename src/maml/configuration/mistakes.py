@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from maml.files.errors import UserError
+from maml.files.words import counted
 
 Model = TypeVar("Model", bound=BaseModel)
 Places = Mapping[str, type[BaseModel]]
@@ -33,7 +34,7 @@ def validated(model: type[Model], raw: Any, where: str, places: Places) -> Model
         # "[key]" marks a mistake in a mapping's key, which the path already names
         path = [part for part in (where, *map(str, first["loc"])) if part not in ("", "[key]")]
         path = [part if part.isprintable() else repr(part) for part in path]
-        more = f" (and {_plural(len(others), 'more mistake')})" if others else ""
+        more = f" (and {counted(len(others), 'more mistake')})" if others else ""
         raise UserError(f"config: {'.'.join(path)}: {_explained(first, places)}{more}") from error
 
 
@@ -71,7 +72,3 @@ def _suggestion(key: str, places: Places) -> str:
         key, {name for p in places.values() for name in p.model_fields}
     )
     return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

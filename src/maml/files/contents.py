@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from maml.files.provenance import file_digest
+from maml.files.systemfiles import is_system_file
 
-SYSTEM_FILES = ("Thumbs.db", "desktop.ini", "@eaDir")  # and whatever begins with a dot
 Content = str | dict[str, str]
 """The sha256 of a file, or of each file in a folder."""
 
@@ -19,7 +19,7 @@ def content(path: Path) -> Content:
 def file_names(folder: Path) -> list[str]:
     """Return the files in a folder but those that belong to nobody."""
     names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(name.as_posix() for name in names if not any(map(_of_the_system, name.parts)))
+    return sorted(name.as_posix() for name in names if not any(map(_is_nobodys, name.parts)))
 
 
 def difference(recorded: Content, found: Content) -> dict[str, list[str]]:
@@ -33,5 +33,5 @@ def difference(recorded: Content, found: Content) -> dict[str, list[str]]:
     }
 
 
-def _of_the_system(name: str) -> bool:
-    return name.startswith(".") or name in SYSTEM_FILES
+def _is_nobodys(name: str) -> bool:
+    return name.startswith(".") or is_system_file(name)

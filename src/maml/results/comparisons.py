@@ -61,7 +61,7 @@ def paper_comparison(config: Config, results: Sequence[Result]) -> Figure:
         for cell in cells:
             if cell.experiment not in group:
                 continue
-            looks = _looks(config, cell.method)
+            looks = style.looks(config, cell.method)
             place = group.index(cell.experiment) + _offset(config, cell.method)
             apart = SPREAD / len(config.select.methods) / 4
             found = cell.estimate()
@@ -113,7 +113,7 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
     for (experiment, method), cell in cells.items():
         found = cell.estimate()
         place = list(names).index(experiment) + _offset(config, method)
-        looks = _looks(config, method)
+        looks = style.looks(config, method)
         if found.seeds:
             _thin(left, found, place)
             _dot(left, found.mean, place, found.ci95_tasks, looks)
@@ -142,7 +142,7 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
             if (experiment, method) in cells:
                 place = list(names).index(experiment) + _spread(number, len(full))
                 pair = cells[experiment, method], cells[experiment, without]
-                _difference(right, *pair, place, _looks(config, method))
+                _difference(right, *pair, place, style.looks(config, method))
     right.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     return figure
 
@@ -245,10 +245,6 @@ def _spread(number: int, count: int) -> float:
 
 def _offset(config: Config, method: str) -> float:
     return _spread(config.select.methods.index(method), len(config.select.methods))
-
-
-def _looks(config: Config, method: str) -> dict:
-    return {"color": style.colour(config, method), "marker": style.marker(config, method)}
 
 
 def _dot(panel: Axes, mean: float, place: float, half_width: float, looks: dict) -> None:

@@ -4,7 +4,6 @@ Every point is a median over tasks and seeds, and its band or bar the middle hal
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +74,7 @@ def by_layer(config: Config, table: pd.DataFrame) -> Figure:
                 linestyle="",
                 markersize=4,
                 linewidth=1,
-                **_looks(config, method),
+                **style.looks(config, method),
             )
         panel.set_xticks(range(len(names)), names, rotation=90)
         panel.set(ylabel=AXES["cosine"])
@@ -140,16 +139,12 @@ def _lines(
     band: bool = True,
 ) -> None:
     for method, quartiles in _quartiles(config, rows, by):
-        looks = _looks(config, method)
+        looks = style.looks(config, method)
         x = np.asarray(quartiles.index, dtype=float)
         low, middle, high = quartiles.to_numpy().T
         panel.plot(x, middle, linestyle=linestyle, markersize=3, label=method, **looks)
         if band:
             panel.fill_between(x, low, high, alpha=0.2, linewidth=0, color=looks["color"])
-
-
-def _looks(config: Config, method: str) -> dict[str, Any]:
-    return {"color": style.colour(config, method), "marker": style.marker(config, method)}
 
 
 def _page(config: Config, title: str, rows: float, legend: Sequence[Line2D], *notes: str) -> Figure:

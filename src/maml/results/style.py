@@ -83,6 +83,11 @@ def marker(config: Config, method: str) -> str:
     return MARKERS[list(config.methods).index(method) % len(MARKERS)]
 
 
+def looks(config: Config, method: str) -> dict[str, Any]:
+    """Return a method's colour and marker, as matplotlib takes them."""
+    return {"color": colour(config, method), "marker": marker(config, method)}
+
+
 def dataset_name(config: Config, dataset: str) -> str:
     """Return a data set's name in plain words; synthetic images are called so."""
     synthetic = " (synthetic images)" if config.datasets[dataset].source == "synthetic" else ""
@@ -117,17 +122,10 @@ def experiment_names(config: Config) -> dict[str, str]:
     }
 
 
-def method_handles(config: Config, **looks: Any) -> list[Artist]:
+def method_handles(config: Config, **others: Any) -> list[Artist]:
     """Return the legend's entries for the selected methods."""
     return [
-        Line2D(
-            [],
-            [],
-            color=colour(config, method),
-            marker=marker(config, method),
-            label=config.methods[method].label,
-            **looks,
-        )
+        Line2D([], [], label=config.methods[method].label, **looks(config, method), **others)
         for method in config.select.methods
     ]
 

@@ -21,6 +21,7 @@ from maml.data.mirrors import named
 from maml.data.official import FILES
 from maml.files import paths
 from maml.files.errors import UserError
+from maml.files.words import counted
 from maml.networks.network import parameter_shapes
 from maml.training.progress import duration
 from maml.workflow import throughput
@@ -121,10 +122,10 @@ def find_workers(config: Config, cores: int | None = None) -> Workers:
     alone = "measured with one job alone"
     if device.type == "cpu":
         several = f"; {side_by_side} side by side share memory and take longer"
-        jobs, threads = _count(side_by_side, "job"), _count(runtime.threads, "thread")
+        jobs, threads = counted(side_by_side, "job"), counted(runtime.threads, "thread")
         bounded = ", as many as the memory holds" if by_memory < by_cores else ""
         return Workers(
-            devices=f"{devices.describe(device)}; {_count(cores, 'core')}, {jobs} at a time with "
+            devices=f"{devices.describe(device)}; {counted(cores, 'core')}, {jobs} at a time with "
             f"{threads} each{bounded}",
             jobs=side_by_side,
             speed=side_by_side,
@@ -134,7 +135,7 @@ def find_workers(config: Config, cores: int | None = None) -> Workers:
     jobs = min(side_by_side, gpus * runtime.jobs_per_gpu)
     shared = "; jobs that share a GPU count as taking turns" if jobs > gpus else ""
     return Workers(
-        devices=f"{gpus} × {devices.describe(device)}; {_count(jobs, 'job')} at a time",
+        devices=f"{gpus} × {devices.describe(device)}; {counted(jobs, 'job')} at a time",
         jobs=jobs,
         speed=min(jobs, gpus),
         note=f" ({alone}{shared})",
@@ -144,7 +145,7 @@ def find_workers(config: Config, cores: int | None = None) -> Workers:
 def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return os.cpucounted() or 1
 
 
 def measure(config: Config, pairs: list[Pair]) -> dict[Pair, Speed]:
@@ -315,7 +316,3 @@ def size(count: int) -> str:
     if count < 1e6:
         return f"{count / 1e3:.0f} kB"
     return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -19,9 +19,8 @@ from maml.files.atomic import atomic_file
 from maml.files.contents import Content, content, difference, file_names
 from maml.files.errors import UserError
 from maml.files.paths import PROCESSED, RAW, RESULTS
+from maml.files.words import some
 from maml.workflow import notes
-
-SHOWN = 3  # files that a message names
 
 Entries = dict[str, dict[str, Any]]
 """Output → ``content``, a digest or those of a folder's files, and Snakemake's ``record``."""
@@ -119,7 +118,7 @@ def bring_back(config: Config) -> None:
     if changed:
         targets = sorted({_tracked_by(output.split()[0], run) for output in changed})
         raise UserError(
-            f"not as it was made: {_some(changed)}. To make it again, remove it. Where DVC recorded"
+            f"not as it was made: {some(changed)}. To make it again, remove it. Where DVC recorded"
             f" it, `git checkout {location(run)}` and `dvc checkout --force {' '.join(targets)}`"
             " bring it back (`git checkout` alone does for tables and figures)"
         )
@@ -157,7 +156,7 @@ def _make_again(outputs: list[str]) -> None:
         notes.make_again(output)
     if outputs:
         print(
-            f"maml: made again, as nothing tells with what it was made: {_some(outputs)}",
+            f"maml: made again, as nothing tells with what it was made: {some(outputs)}",
             file=sys.stderr,
         )
 
@@ -218,10 +217,5 @@ def _below(output: str, folders: Iterable[Path]) -> bool:
 def _changes(recorded: Content, found: Content) -> str:
     """Return what became of a folder's files, in words."""
     changes = difference(recorded, found).items()
-    said = "; ".join(f"{what}: {_some(names)}" for what, names in changes if names)
+    said = "; ".join(f"{what}: {some(names)}" for what, names in changes if names)
     return f" ({said})" if said else ""
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

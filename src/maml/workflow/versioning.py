@@ -20,6 +20,7 @@ from maml.configuration.config import Config
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
 from maml.files.paths import PROCESSED, RAW, RESULTS
+from maml.files.words import some
 
 PIPELINE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
@@ -41,25 +42,23 @@ def record(config: Config) -> bool:
     Returns:
         Whether what is here may be recorded as what code and configuration make.
     """
-    by_dvc = "DVC_STAGE" in os.environ  # `dvc repro` records the stage that it runs itself
     whole = True
     try:
-        stage = _stages(PIPELINE).get(config.run)
+        stage = _stages(PIPELINE).get(config.run) if _usable() else None
         if stage is None:
             return True
-        if _usable() and (link := _link([RESULTS / config.run / "runs"])):
+        if link := _link([RESULTS / config.run / "runs"]):
             _say(f"not recorded, as {link} is a link, {NOT_FOLLOWED}")
             return True
-        data = data_files(config) if _usable() else {}
+        data = data_files(config)
         targets = [str(file) for file in data]
-        if _usable() and not by_dvc:
+        if "DVC_STAGE" not in os.environ:  # `dvc repro` records the stage that it runs itself
             targets.append(config.run)
             if _up_to_date(targets):
                 return True
         whole = False
         if jobs := jobs_left(stage["cmd"]):
-            _say(f"not recorded, as `{stage['cmd']}` has something left to do: {_some(jobs)}")
-            return False
+            raise UserError(f"`{stage['cmd']}` has something left to do: {some(jobs, '; ')}")
         whole = True
         if targets:
             begin(data)
@@ -213,11 +212,6 @@ def _last(text: str) -> str:
     """Return the last error that a command printed, or its last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason given"]
     return next((line for line in reversed(lines) if "rror" in line), lines[-1])
-
-
-def _some(jobs: list[str]) -> str:
-    more = f" and {len(jobs) - 3} more" if len(jobs) > 3 else ""
-    return "; ".join(jobs[:3]) + more
 
 
 def _say(text: str) -> None:
