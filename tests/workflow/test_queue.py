@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from snakemake.persistence.file import FilePersistence
 
-from maml.workflow import queue
+from maml.workflow import notes, queue
 
 OUTPUT = Path("results/smoke/runs/omniglot-5way-1shot/maml/seed-0/training.json")
 
@@ -29,7 +29,7 @@ def squeue(tmp_path, monkeypatch):
 
 def submit(output, number):
     """Note that an output is being made, as Snakemake does."""
-    path = Path(FilePersistence._record_path(_Named(), str(queue.INCOMPLETE), str(output)))
+    path = Path(FilePersistence._record_path(_Named(), str(notes.INCOMPLETE), str(output)))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"external_jobid": number}))
 
@@ -47,7 +47,7 @@ def test_an_output_has_the_job_that_makes_it(squeue, output):
     submit(output, "7")
     submit("elsewhere", "9")
     submit("here", None)
-    assert queue.submitted() == {output: "7", Path("elsewhere"): "9"}
+    assert notes.submitted() == {str(output): "7", "elsewhere": "9"}
     assert queue.by_output() == {output: queue.Entry("PENDING", "maml_1", Path("/here"))}
     assert queue.by_output()[output].waits
 

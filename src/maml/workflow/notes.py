@@ -7,6 +7,7 @@ knows it: only the encoded file names and the entries ``starttime`` and ``endtim
 import base64
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,13 @@ Note = dict[str, Any]
 
 def read_all() -> dict[str, Note]:
     """Return the note on each output that was made here."""
-    found = {}
-    for file in METADATA.rglob("*"):
-        if file.is_file():
-            parts = [part.removeprefix("@") for part in file.relative_to(METADATA).parts]
-            try:
-                note = json.loads(file.read_text(encoding="utf-8"))
-            except ValueError:  # being written, or cut short: Snakemake ignores it, too
-                continue
-            if "endtime" in note:
-                found[base64.urlsafe_b64decode("".join(parts)).decode()] = note
-    return found
+    return {output: note for output, note in _read(METADATA) if "endtime" in note}
+
+
+def submitted() -> dict[str, str]:
+    """Return output → the scheduler's number of the job that was last submitted to make it."""
+    numbers = ((output, note.get("external_jobid")) for output, note in _read(INCOMPLETE))
+    return {output: str(number) for output, number in numbers if number is not None}
 
 
 def write(output: str, note: Note) -> None:
@@ -70,6 +67,19 @@ def make_again(output: str) -> None:
 def is_unfinished(output: str) -> bool:
     """Return whether an output is marked as such."""
     return (INCOMPLETE / _name(output)).exists()
+
+
+def _read(folder: Path) -> Iterator[tuple[str, Note]]:
+    """Yield each output that a folder has a note on, and the note."""
+    for file in folder.rglob("*"):
+        parts = [part.removeprefix("@") for part in file.relative_to(folder).parts]
+        try:
+            note = json.loads(file.read_text(encoding="utf-8"))
+            output = base64.urlsafe_b64decode("".join(parts)).decode()
+        except (OSError, ValueError):  # a folder; gone, or cut short: Snakemake ignores it, too
+            continue
+        if isinstance(note, dict):
+            yield output, note
 
 
 def _write(path: Path, note: dict[str, Any]) -> None:

@@ -1,17 +1,15 @@
 """What Slurm's queue knows of this folder's jobs; nothing where there is no Slurm.
 
-Snakemake notes the scheduler's number of a job that waits in ``.snakemake/incomplete``, in a file
-named after each output. A job that has begun is known by its folder and name alone.
+Snakemake notes the scheduler's number of a job that waits. A job that has begun is known by its
+folder and name alone.
 """
 
-import base64
-import json
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-INCOMPLETE = Path(".snakemake/incomplete")
+from maml.workflow import notes
+
 PREFIX = "maml_"  # of the names of jobs, by profiles/slurm
 SECONDS = 20  # a busy scheduler answers late, and then is not waited for
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
@@ -50,29 +48,11 @@ def entries() -> dict[str, Entry]:
     return {number: entry for number, entry in found.items() if entry.state in ALIVE}
 
 
-def submitted() -> dict[Path, str]:
-    """Return output → number of the job that was last submitted to make it."""
-    return dict(_submitted())
-
-
-def _submitted() -> Iterator[tuple[Path, str]]:
-    for marker in INCOMPLETE.rglob("*"):
-        try:
-            number = json.loads(marker.read_text(encoding="utf-8"))["external_jobid"]
-            # A long name is split into folders, whose names begin with @.
-            parts = [part.removeprefix("@") for part in marker.relative_to(INCOMPLETE).parts]
-            output = base64.urlsafe_b64decode("".join(parts)).decode()
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # a folder, or gone in the meantime
-        if number is not None:
-            yield Path(output), str(number)
-
-
 def by_output() -> dict[Path, Entry]:
     """Return output → the job in the queue that is to make it."""
-    numbers = submitted()
+    numbers = notes.submitted()
     found = entries() if numbers else {}
-    return {output: found[number] for output, number in numbers.items() if number in found}
+    return {Path(output): found[number] for output, number in numbers.items() if number in found}
 
 
 def left_behind() -> list[Entry]:
