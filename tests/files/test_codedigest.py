@@ -190,7 +190,7 @@ def test_what_decides_a_number_counts(changed_by, name, old, new, jobs):
         ("training/seed_group.py", "its seeds are not equally far", "its seeds differ"),
         ("training/train.py", "starts afresh; {changes}", "begins anew; {changes}"),
         ("files/locks.py", "POLL_SECONDS = 0.5", "POLL_SECONDS = 5.0"),
-        ("configuration/schema.py", "Filters or units", "Units"),
+        ("configuration/schema/network.py", "Filters or units", "Units"),
         ("workflow/plan.py", "PLAIN_WIDTH = 120", "PLAIN_WIDTH = 100"),
     ],
 )
