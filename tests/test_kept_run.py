@@ -84,7 +84,7 @@ def data(paper, tmp_path_factory, request):
 
 @pytest.mark.parametrize("run", RUNS)
 def test_every_file_is_as_it_was_kept(run):
-    assert kept.contents(KEPT / run) == kept.Manifest.of(KEPT / run).content
+    assert kept.contents(KEPT / run) == kept.Manifest.read(KEPT / run).content
 
 
 def test_there_are_not_too_many():
@@ -141,7 +141,7 @@ def test_its_numbers_are_traced_to_the_commit_of_their_code(run, capsys):
     trace(KEPT / run / "tables" / "table1.md")
     said = capsys.readouterr().out
     assert "every digest that was noted agrees" in said
-    for commit in kept.Manifest.of(KEPT / run).commits.values():
+    for commit in kept.Manifest.read(KEPT / run).commits.values():
         assert f"of commit {commit[:12]}" in said
 
 

@@ -106,7 +106,7 @@ def test_what_is_worth_keeping_lies_there_as_in_the_run(project, monkeypatch):
     ]
     for name in ("evaluation.csv", "curve.csv", "best.safetensors"):
         assert read_bytes(folder / SEED / name) == Path("results/tiny", SEED, name).read_bytes()
-    manifest = kept.Manifest.of(folder)
+    manifest = kept.Manifest.read(folder)
     assert manifest.content == kept.contents(folder)
     assert manifest.commits == dict.fromkeys(NOW.values(), COMMIT)
 
@@ -170,7 +170,7 @@ def test_is_rendered_again_from_what_is_kept(project):
     before = kept.contents(folder)
     (folder / "tables" / "table1.md").write_text("of an older version")
     kept.render_again("tiny")
-    assert kept.contents(folder) == kept.Manifest.of(folder).content == before
+    assert kept.contents(folder) == kept.Manifest.read(folder).content == before
 
 
 def test_code_that_no_commit_has_is_refused(project, monkeypatch):
@@ -184,7 +184,7 @@ def test_code_that_no_commit_has_is_refused(project, monkeypatch):
         kept.keep("tiny")
     asked_at(monkeypatch, {"a": {}, "b": {"train": NOW["train"]}, "c": NOW})
     kept.keep("tiny", ["b", "c"])
-    assert set(kept.Manifest.of(paths.KEPT / "tiny").commits.values()) <= {"b", "c"}
+    assert set(kept.Manifest.read(paths.KEPT / "tiny").commits.values()) <= {"b", "c"}
 
 
 def test_more_than_git_is_to_hold_is_refused(project, monkeypatch):

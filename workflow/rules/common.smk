@@ -92,11 +92,11 @@ def job(wildcards):
 def settings_of(seeds):
     """Return what tells the settings of the trainings of some seeds, given the other wildcards."""
 
-    def of(wildcards):
+    def decisive(wildcards):
         trainings = [settings.job(wildcards.experiment, wildcards.method, s) for s in seeds]
         return [training.training_settings() for training in trainings]
 
-    return of
+    return decisive
 
 
 def how_made(slug):
@@ -154,8 +154,10 @@ def further_evaluations(*kinds):
 
 def shown(wildcards):
     """Return the first selected experiment on a data set: its tasks are drawn as a preview."""
-    of = {settings.experiment(name).dataset: name for name in reversed(settings.select.experiments)}
-    return of[wildcards.dataset]
+    first = {
+        settings.experiment(name).dataset: name for name in reversed(settings.select.experiments)
+    }
+    return first[wildcards.dataset]
 
 
 def previews():

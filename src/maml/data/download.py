@@ -97,7 +97,7 @@ def _from_mirror(dataset: Dataset, out: Path, mirror: str) -> None:
         else:
             with atomic_folder(out) as folder:
                 copied = mirrors.copy(dataset.format, mirror, folder)
-                _record(folder, _of_mirror(dataset, folder, copied), mirror)
+                _record(folder, _copied_from(dataset, folder, copied), mirror)
     except mirrors.Nothing as error:
         if dataset.format != "omniglot":
             raise
@@ -148,7 +148,7 @@ def _fetch_all(dataset: Dataset, files: list[Remote], out: Path, mirror: str | N
             size = megabytes((folder / remote.name).stat().st_size)
             checked = "verified" if remote.checksum else "of unknown checksum"
             print(f"{remote.name}: {size}, {checked}", file=sys.stderr, flush=True)
-        source = _of_mirror(dataset, folder, shown(mirror)) if mirror else HOMES[dataset.format]
+        source = _copied_from(dataset, folder, shown(mirror)) if mirror else HOMES[dataset.format]
         _record(folder, source, mirror)
 
 
@@ -160,7 +160,7 @@ def _left(folder: Path, names: set[str]) -> int:
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
-def _of_mirror(dataset: Dataset, folder: Path, what: str) -> str:
+def _copied_from(dataset: Dataset, folder: Path, what: str) -> str:
     """Return in words what came from a mirror, and whether anything says that it is right.
 
     `prepare` compares Omniglot's images; those of mini-ImageNet have published checksums as

@@ -149,10 +149,11 @@ class _Transfer:
                 if self.part.exists() and self.part.stat().st_size == 0:
                     self.part.unlink()
 
-    def refuse(self, wrong: str, cause: Exception | None = None) -> NoReturn:
+    def refuse(self, difference: str, cause: Exception | None = None) -> NoReturn:
         raise UserError(
-            f"{self.url} is not the file that was published: {wrong}. It was not kept; try again "
-            f"from another network, or name a mirror that has {self.remote.name} in MAML_MIRROR"
+            f"{self.url} is not the file that was published: {difference}. It was not kept; try "
+            "again from another network, or name a mirror that has "
+            f"{self.remote.name} in MAML_MIRROR"
         ) from cause
 
     def _have(self) -> int:
@@ -160,7 +161,7 @@ class _Transfer:
         return self.part.stat().st_size if self.remote.checksum and self.part.exists() else 0
 
     def _receive(self, start: int) -> None:
-        self.start, self.total, self.answers = start, self.remote.size, []
+        self.start, self.total, self.responses = start, self.remote.size, []
         self.said = time.monotonic()
         headers = _HEADERS | ({"Range": f"bytes={start}-"} if start else {})
         with self.part.open("ab" if start else "wb") as self.file:
@@ -172,8 +173,8 @@ class _Transfer:
                     hooks={"response": self._inspect},
                 )(self.remote.url, self, None)
             finally:
-                for answer in self.answers:
-                    answer.close()
+                for response in self.responses:
+                    response.close()
             if self.file.tell() < (self.total or 0):
                 raise requests.ConnectionError("the connection broke off")
             self.flush()
@@ -181,7 +182,7 @@ class _Transfer:
 
     def _inspect(self, response: requests.Response, **_: object) -> None:
         """Look at the head of an answer before anything of it is written."""
-        self.answers.append(response)
+        self.responses.append(response)
         if response.is_redirect:
             return
         code = response.status_code
@@ -220,8 +221,8 @@ class _Transfer:
         self.file.write(piece)
         if time.monotonic() - self.said > LINE_SECONDS:
             self.said = time.monotonic()
-            of = f" of {megabytes(self.total)}" if self.total else ""
-            line = f"{self.remote.name}: {megabytes(done + len(piece))}{of}"
+            whole = f" of {megabytes(self.total)}" if self.total else ""
+            line = f"{self.remote.name}: {megabytes(done + len(piece))}{whole}"
             print(line, file=sys.stderr, flush=True)
 
     def flush(self) -> None:

@@ -186,15 +186,15 @@ def _copy(format: str, mirror: Path, folder: Path) -> str:
         target = folder / PurePosixPath(name).name
         shutil.copyfile(mirror / name, target)
         remote = published.get(target.name)
-        wrong = None
+        difference = None
         if name in sums:
-            wrong = fault(target, None, sums[name])
+            difference = fault(target, None, sums[name])
         elif remote and format == "miniimagenet":  # `prepare` compares Omniglot's images
-            wrong = fault(target, remote.size, remote.checksum)
-        if wrong:
+            difference = fault(target, remote.size, remote.checksum)
+        if difference:
             raise UserError(
-                f"{mirror / name} is not the file that is listed or published: {wrong}; copy it "
-                f"there again, or list it in {listed} if it is meant to differ"
+                f"{mirror / name} is not the file that is listed or published: {difference}; "
+                f"copy it there again, or list it in {listed} if it is meant to differ"
             )
     return ", ".join(names)
 

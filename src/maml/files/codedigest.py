@@ -188,8 +188,8 @@ def _only_says(statement: ast.stmt) -> bool:
     if not isinstance(statement, ast.Expr) or not isinstance(statement.value, ast.Call):
         return False
     function = statement.value.func
-    of = _name(function.value) if isinstance(function, ast.Attribute) else ""
-    return _name(function).removeprefix("_") in SAYING or of == "progress"
+    owner = _name(function.value) if isinstance(function, ast.Attribute) else ""
+    return _name(function).removeprefix("_") in SAYING or owner == "progress"
 
 
 def _name(node: ast.expr) -> str:

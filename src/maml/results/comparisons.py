@@ -61,19 +61,19 @@ def paper_comparison(config: Config, results: Sequence[Result]) -> Figure:
         for cell in cells:
             if cell.experiment not in group:
                 continue
-            looks = style.looks(config, cell.method)
+            appearance = style.appearance(config, cell.method)
             place = group.index(cell.experiment) + _offset(config, cell.method)
             apart = SPREAD / len(config.select.methods) / 4
             found = cell.estimate()
             if found.seeds:
                 _thin(panel, found, place - apart)
-                _dot(panel, found.mean, place - apart, found.ci95_tasks_one_seed, looks)
-                _seeds(panel, 100 * accuracies(cell.results).mean(), place - apart, looks)
+                _dot(panel, found.mean, place - apart, found.ci95_tasks_one_seed, appearance)
+                _seeds(panel, 100 * accuracies(cell.results).mean(), place - apart, appearance)
             else:
-                _say_diverged(panel, place - apart, looks)
+                _say_diverged(panel, place - apart, appearance)
             if printed := _printed(config, cell):
                 mean, half_width = printed
-                hollow = looks | {"markerfacecolor": "white", "linewidth": 1, "capsize": 2.5}
+                hollow = appearance | {"markerfacecolor": "white", "linewidth": 1, "capsize": 2.5}
                 _dot(panel, mean, place + apart, half_width, hollow)
         style.percent(panel.xaxis)
         panel.set_xlabel("accuracy")
@@ -113,13 +113,13 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
     for (experiment, method), cell in cells.items():
         found = cell.estimate()
         place = list(names).index(experiment) + _offset(config, method)
-        looks = style.looks(config, method)
+        appearance = style.appearance(config, method)
         if found.seeds:
             _thin(left, found, place)
-            _dot(left, found.mean, place, found.ci95_tasks, looks)
-            _seeds(left, 100 * accuracies(cell.results).mean(), place, looks)
+            _dot(left, found.mean, place, found.ci95_tasks, appearance)
+            _seeds(left, 100 * accuracies(cell.results).mean(), place, appearance)
         else:
-            _say_diverged(left, place, looks)
+            _say_diverged(left, place, appearance)
     right.tick_params(labelleft=False)
     if without is None or not full:
         lacking = "without" if without is None else "with"
@@ -142,7 +142,7 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
             if (experiment, method) in cells:
                 place = list(names).index(experiment) + _spread(number, len(full))
                 pair = cells[experiment, method], cells[experiment, without]
-                _difference(right, *pair, place, style.looks(config, method))
+                _difference(right, *pair, place, style.appearance(config, method))
     right.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     return figure
 
@@ -162,15 +162,15 @@ def _with_and_without(config: Config) -> tuple[str | None, list[str]]:
     return without, first_order[without]
 
 
-def _difference(panel: Axes, first: Cell, second: Cell, place: float, looks: dict) -> None:
+def _difference(panel: Axes, first: Cell, second: Cell, place: float, appearance: dict) -> None:
     """Draw ``first`` − ``second`` in percentage points, and say it right of the panel."""
     pair = [100 * accuracies(cell.results) for cell in (first, second)]
     found = paired_difference(*pair)
     if found.seeds:
         by_seed = (pair[0] - pair[1])[list(found.seeds)].mean()
         _thin(panel, found, place)
-        _dot(panel, found.mean, place, found.ci95_tasks, looks)
-        _seeds(panel, by_seed, place, looks)
+        _dot(panel, found.mean, place, found.ci95_tasks, appearance)
+        _seeds(panel, by_seed, place, appearance)
     panel.annotate(
         _words(found),
         (1, place),
@@ -247,10 +247,10 @@ def _offset(config: Config, method: str) -> float:
     return _spread(config.select.methods.index(method), len(config.select.methods))
 
 
-def _dot(panel: Axes, mean: float, place: float, half_width: float, looks: dict) -> None:
+def _dot(panel: Axes, mean: float, place: float, half_width: float, appearance: dict) -> None:
     """Draw a mean and its interval, which may be NaN."""
     defaults = {"markersize": 6, "linewidth": 2, "linestyle": "", "zorder": 3}
-    panel.errorbar(mean, place, xerr=half_width, **(defaults | looks))
+    panel.errorbar(mean, place, xerr=half_width, **(defaults | appearance))
 
 
 def _thin(panel: Axes, found: Estimate, place: float) -> None:
@@ -259,14 +259,14 @@ def _thin(panel: Axes, found: Estimate, place: float) -> None:
         panel.errorbar(found.mean, place, xerr=found.ci95, capsize=3, linewidth=0.9, color="0.45")
 
 
-def _seeds(panel: Axes, means: Sequence[float], place: float, looks: dict) -> None:
+def _seeds(panel: Axes, means: Sequence[float], place: float, appearance: dict) -> None:
     """Draw the mean of each seed, if there are several."""
     if len(means) > 1:
         where = np.full(len(means), place)
-        panel.plot(means, where, "|", markersize=9, color=looks["color"], zorder=2)
+        panel.plot(means, where, "|", markersize=9, color=appearance["color"], zorder=2)
 
 
-def _say_diverged(panel: Axes, place: float, looks: dict) -> None:
+def _say_diverged(panel: Axes, place: float, appearance: dict) -> None:
     panel.text(
         0.02,
         place,
@@ -274,12 +274,12 @@ def _say_diverged(panel: Axes, place: float, looks: dict) -> None:
         transform=panel.get_yaxis_transform(),
         va="center",
         fontsize=8,
-        color=looks["color"],
+        color=appearance["color"],
     )
 
 
 def _seeds_handle(config: Config) -> list[Line2D]:
     if len(config.select.seeds) == 1:
         return []
-    looks = {"linestyle": "", "marker": "|", "markersize": 9, "color": style.GREY}
-    return [Line2D([], [], label="each seed", **looks)]
+    appearance = {"linestyle": "", "marker": "|", "markersize": 9, "color": style.GREY}
+    return [Line2D([], [], label="each seed", **appearance)]

@@ -130,15 +130,17 @@ def accuracy_by_step(config: Config, results: Sequence[Result]) -> Figure:
             found = [cell.estimate(step=int(step)) for step in steps]
             mean = np.array([each.mean for each in found])
             half = np.array([each.ci95_tasks for each in found])
-            looks = {"color": style.colour(config, method)}
-            panel.fill_between(steps, mean - half, mean + half, alpha=0.2, linewidth=0, **looks)
+            appearance = {"color": style.colour(config, method)}
+            panel.fill_between(
+                steps, mean - half, mean + half, alpha=0.2, linewidth=0, **appearance
+            )
             panel.plot(
                 steps,
                 mean,
                 marker=style.marker(config, method),
                 markersize=4,
                 label=method,
-                **looks,
+                **appearance,
             )
             panel.plot(
                 settings.reported_step,
@@ -146,7 +148,7 @@ def accuracy_by_step(config: Config, results: Sequence[Result]) -> Figure:
                 marker="o",
                 markersize=9,
                 markerfacecolor="none",
-                **looks,
+                **appearance,
             )
             lowest.append((mean - half)[1:].min())
             highest.append((mean + half)[1:].max())

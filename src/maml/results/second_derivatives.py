@@ -74,7 +74,7 @@ def by_layer(config: Config, table: pd.DataFrame) -> Figure:
                 linestyle="",
                 markersize=4,
                 linewidth=1,
-                **style.looks(config, method),
+                **style.appearance(config, method),
             )
         panel.set_xticks(range(len(names)), names, rotation=90)
         panel.set(ylabel=AXES["cosine"])
@@ -139,12 +139,12 @@ def _lines(
     band: bool = True,
 ) -> None:
     for method, quartiles in _quartiles(config, rows, by):
-        looks = style.looks(config, method)
+        appearance = style.appearance(config, method)
         x = np.asarray(quartiles.index, dtype=float)
         low, middle, high = quartiles.to_numpy().T
-        panel.plot(x, middle, linestyle=linestyle, markersize=3, label=method, **looks)
+        panel.plot(x, middle, linestyle=linestyle, markersize=3, label=method, **appearance)
         if band:
-            panel.fill_between(x, low, high, alpha=0.2, linewidth=0, color=looks["color"])
+            panel.fill_between(x, low, high, alpha=0.2, linewidth=0, color=appearance["color"])
 
 
 def _page(config: Config, title: str, rows: float, legend: Sequence[Line2D], *notes: str) -> Figure:

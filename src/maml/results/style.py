@@ -83,7 +83,7 @@ def marker(config: Config, method: str) -> str:
     return MARKERS[list(config.methods).index(method) % len(MARKERS)]
 
 
-def looks(config: Config, method: str) -> dict[str, Any]:
+def appearance(config: Config, method: str) -> dict[str, Any]:
     """Return a method's colour and marker, as matplotlib takes them."""
     return {"color": colour(config, method), "marker": marker(config, method)}
 
@@ -125,7 +125,7 @@ def experiment_names(config: Config) -> dict[str, str]:
 def method_handles(config: Config, **others: Any) -> list[Artist]:
     """Return the legend's entries for the selected methods."""
     return [
-        Line2D([], [], label=config.methods[method].label, **looks(config, method), **others)
+        Line2D([], [], label=config.methods[method].label, **appearance(config, method), **others)
         for method in config.select.methods
     ]
 

@@ -37,22 +37,22 @@ def check(config: Config) -> None:
     """
     arithmetic.set_up(torch.device("cpu"), config.runtime.threads)
     print(f"relative deviation of the meta-gradient from a plain loop's, float64; bound {BOUND:g}")
-    wrong = []
+    inexact = []
     widths = [max(map(len, names)) + 2 for names in zip(*config.pairs(), strict=True)]
     for name, method in config.pairs():
         found = deviation(config, name, method)
         print(f"{name:{widths[0]}}{method:{widths[1]}}{found:.1e}", flush=True)
         if not found < BOUND:
-            wrong.append(f"{name} {method}")
-    if wrong:
-        raise UserError(f"the meta-gradient is not exact on this machine: {', '.join(wrong)}")
+            inexact.append(f"{name} {method}")
+    if inexact:
+        raise UserError(f"the meta-gradient is not exact on this machine: {', '.join(inexact)}")
 
 
 def deviation(config: Config, name: str, method: str) -> float:
     """Return ‖ours − loop's‖ / ‖loop's‖ over all parameters."""
     experiment = config.experiment(name)
     experiment = experiment.model_copy(update={"inner_step_size": STEP_SIZE})
-    network, how = config.networks[experiment.network], config.methods[method]
+    network, gradient = config.networks[experiment.network], config.methods[method]
     dataset = config.datasets[experiment.dataset]
     shape = (dataset.channels, dataset.image_size, dataset.image_size)
     batch = random_batch(experiment, shape, TASKS, torch.float64)
@@ -61,10 +61,10 @@ def deviation(config: Config, name: str, method: str) -> float:
         network,
         shape,
         experiment.ways,
-        cut_max_pool=how.max_pool_second_derivative == "cut",
+        cut_max_pool=gradient.max_pool_second_derivative == "cut",
     )
-    ours = meta_gradient(layers, how, experiment, theta, batch, chunk=1).gradient
-    loop = plain.meta_gradient(network, how, experiment, theta, batch)
+    ours = meta_gradient(layers, gradient, experiment, theta, batch, chunk=1).gradient
+    loop = plain.meta_gradient(network, gradient, experiment, theta, batch)
     return relative(ours, loop)
 
 

@@ -15,9 +15,9 @@ ASKED = (
     "from maml.files.codedigest import JOBS, code_of;"
     "of = {job: code_of(job) for job in ('train', 'evaluate', 'baselines') if job in JOBS}",
     "from maml.files.codedigest import code_of;"
-    "of = {job: code_of(job) for job in ('train', 'evaluate')}",
+    "digests = {job: code_of(job) for job in ('train', 'evaluate')}",
     "from maml.codedigest import code_digest;"
-    "of = {job: code_digest(f'maml.{job}') for job in ('train', 'evaluate')}",
+    "digests = {job: code_digest(f'maml.{job}') for job in ('train', 'evaluate')}",
 )
 """How a commit is asked for the digests of its code: today's way, and earlier ones."""
 
@@ -44,7 +44,7 @@ def code_at(commit: str) -> dict[str, str]:
             files.extractall(folder, filter="data")
         environment = {**os.environ, "PYTHONPATH": str(Path(folder, "src"))}
         for question in ASKED:
-            words = [sys.executable, "-c", f"import json; {question}; print(json.dumps(of))"]
+            words = [sys.executable, "-c", f"import json; {question}; print(json.dumps(digests))"]
             done = subprocess.run(words, env=environment, capture_output=True, cwd=folder)
             if done.returncode == 0:
                 return json.loads(done.stdout)

@@ -60,8 +60,8 @@ class RunControl:
 
     def __init__(self, workflow: Any) -> None:
         self._workflow = workflow
-        here, given = Path("config.yaml"), workflow.config_settings
-        self.file = str(here if here.exists() else Path(workflow.basedir, here))
+        own, given = Path("config.yaml"), workflow.config_settings
+        self.file = str(own if own.exists() else Path(workflow.basedir, own))
         self._ending = Ending()
         base = load([self.file])
         below = {} if given.replace_workflow_config else base

@@ -54,7 +54,7 @@ class Manifest:
     content: dict[str, str]
 
     @classmethod
-    def of(cls, folder: Path) -> "Manifest":
+    def read(cls, folder: Path) -> "Manifest":
         """Return what is noted in the folder of a kept run.
 
         Raises:
@@ -114,7 +114,7 @@ def keep(run: str, commits: Sequence[str] = ()) -> None:
 def render_again(run: str) -> None:
     """Render tables, verdict, figures and cards of a kept run again, from what is kept."""
     folder = paths.KEPT / run
-    manifest = Manifest.of(folder)
+    manifest = Manifest.read(folder)
     _render(configuration.read([folder / "config.yaml"]), folder)
     Manifest(manifest.commits, contents(folder)).write(folder)
 

@@ -201,12 +201,12 @@ def _protocol(code: Config, paper: Config) -> str:
         code_split=_split(omniglot),
         paper_split=_split(paper.datasets["omniglot"]),
         mini_split=_split(mini),
-        training_tasks=_set_of(f"{e.training_tasks:,}" for e in ours.values()),
-        batch_norm_epsilon=_set_of(f"{n.batch_norm_epsilon:g}" for n in code.networks.values()),
-        validate_every=_set_of(f"{e.validate_every:,}" for e in ours.values()),
-        validation_tasks=_set_of(str(e.validation_tasks) for e in ours.values()),
-        test_tasks=_set_of(str(e.test_tasks) for e in ours.values()),
-        test_steps=_set_of(str(e.test_steps) for e in ours.values()),
+        training_tasks=_each_once(f"{e.training_tasks:,}" for e in ours.values()),
+        batch_norm_epsilon=_each_once(f"{n.batch_norm_epsilon:g}" for n in code.networks.values()),
+        validate_every=_each_once(f"{e.validate_every:,}" for e in ours.values()),
+        validation_tasks=_each_once(str(e.validation_tasks) for e in ours.values()),
+        test_tasks=_each_once(str(e.test_tasks) for e in ours.values()),
+        test_steps=_each_once(str(e.test_steps) for e in ours.values()),
         seeds=", ".join(map(str, code.select.seeds)),
         common=_table(
             ["setting", "value"], ([f"`{key}`", next(iter(cells[key].values()))] for key in same)
@@ -282,6 +282,6 @@ def _split(dataset: schema.Dataset) -> str:
     return f"{classes.train} / {classes.val} / {classes.test}"
 
 
-def _set_of(texts: Iterable[str]) -> str:
+def _each_once(texts: Iterable[str]) -> str:
     """Return the distinct texts, in order."""
     return " or ".join(dict.fromkeys(texts))

@@ -166,8 +166,8 @@ def _iteration(session: Session, tasks: int) -> Callable[[], None]:
     """Return a meta-iteration of so many tasks, which waits for the device."""
     settings = session.job.settings.model_copy(update={"meta_batch_size": tasks})
     session = replace(session, job=session.job.model_copy(update={"settings": settings}))
-    of = SeedGroup(session)
-    iterate = MetaIteration(session, of.thetas, of.optimizer, of.chunks["training"])
+    group = SeedGroup(session)
+    iterate = MetaIteration(session, group.thetas, group.optimizer, group.chunks["training"])
     return lambda: iterate().tolist()
 
 

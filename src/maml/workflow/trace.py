@@ -36,7 +36,7 @@ class Link(NamedTuple):
 
     what: str
     text: str
-    wrong: str = ""
+    mistake: str = ""
 
 
 def trace(table: Path, config: list[Path] | None = None) -> None:
@@ -80,9 +80,9 @@ def _trace(table: Path, config: Config) -> None:
             links = _baseline_links if cell.is_baseline else _links
             for link in links(result, folder, notes):
                 print(f"    {link.what:<11} {link.text}")
-                if link.wrong:
-                    print(f"    {'':<11} WRONG: {link.wrong}")
-                    mistakes.append(f"{folder}, {link.what}: {link.wrong}")
+                if link.mistake:
+                    print(f"    {'':<11} WRONG: {link.mistake}")
+                    mistakes.append(f"{folder}, {link.what}: {link.mistake}")
     if mistakes:
         raise UserError(f"not what {table} was made from: {'; '.join(mistakes)}")
     print(f"{table} says what these evaluations say, and every digest that was noted agrees.")
@@ -113,7 +113,7 @@ def _notes(run: Path) -> Notes:
     if run.parent != KEPT:
         recorded = records.outputs(run.name).items()
         return Notes({file: entry["content"] for file, entry in recorded}, {})
-    manifest = Manifest.of(run)
+    manifest = Manifest.read(run)
     content = {(run / file).as_posix(): digest for file, digest in manifest.content.items()}
     return Notes(content, manifest.commits)
 
