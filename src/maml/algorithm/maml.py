@@ -8,10 +8,10 @@ line  Algorithm 2                                             here
 3     sample a batch of tasks T_i                             :mod:`maml.training.iteration`
 4     for all T_i                                             the first dimension of every tensor
 5     sample K images a class of T_i: the support set D       :mod:`maml.tasks.episodes`
-6     evaluate ∇L_i(f_θ) on D                                 :func:`_of_tasks`
+6     evaluate ∇L_i(f_θ) on D                                 :func:`_gradients`
 7     adapt: φ_i = θ − α ∇L_i(f_θ)                            :func:`inner_step`
 8     sample images D' of T_i for the meta-update: the query  :mod:`maml.tasks.episodes`
-10    θ ← θ − β ∇_θ Σ L_i(f_φi) on D'                         :func:`_of_tasks`, :func:`pull_back`
+10    θ ← θ − β ∇_θ Σ L_i(f_φi) on D'                         :func:`_gradients`, :func:`pull_back`
 ====  ======================================================  ======================================
 
 The gradient of line 10 goes through the inner steps. Such a step moves φ to φ' = φ − α ∇L(φ), so by
@@ -115,12 +115,12 @@ def meta_gradients(
     seeds = len(next(iter(thetas.values())))
     tasks = len(batch.support_labels) // seeds
     parts = [
-        _of_tasks(network, method, experiment, thetas, part, seeds)
+        _gradients(network, method, experiment, thetas, part, seeds)
         for part in batch.split(chunk or tasks, seeds)
     ]
     gradients, losses, accuracies = zip(*parts, strict=True)
-    of_loss = method.meta_gradient != "displacement"
-    scale = (meta_loss_scale(experiment) if of_loss else 1.0) / tasks
+    differentiated = method.meta_gradient != "displacement"
+    scale = (meta_loss_scale(experiment) if differentiated else 1.0) / tasks
     return MetaGradient(
         gradient={name: scale * sum(part[name] for part in gradients) for name in thetas},
         loss=torch.cat(losses, dim=1).mean(dim=1),
@@ -128,7 +128,7 @@ def meta_gradients(
     )
 
 
-def _of_tasks(
+def _gradients(
     network: Layer,
     method: Method,
     experiment: Experiment,

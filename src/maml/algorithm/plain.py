@@ -171,11 +171,11 @@ def _noise(
     network: Network, method: Method, experiment: Experiment, theta: Parameters, batch: Batch
 ) -> list[Parameters]:
     """Return what multiplies all tasks' gradients in each inner step; nothing without noise."""
-    images, how = batch.support_images, method.gradient_dropout
-    if how is None:
+    images, settings = batch.support_images, method.gradient_dropout
+    if settings is None:
         return []
     shapes = _shapes(network, theta, images, method.adapted)
     return [
-        dropout.noise(how, batch.addresses, step, shapes, images.dtype)
+        dropout.noise(settings, batch.addresses, step, shapes, images.dtype)
         for step in range(experiment.inner_steps)
     ]

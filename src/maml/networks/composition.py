@@ -40,8 +40,8 @@ class Sequence:
             first += 1
         back = []
         for number in range(len(self.layers) - 1, first - 1, -1):
-            of_x = wanted or number > first
-            g, record = self.layers[number].backward(seen[number], g, wanted=of_x)
+            input_wanted = wanted or number > first
+            g, record = self.layers[number].backward(seen[number], g, wanted=input_wanted)
             back.append(record)
         return g, back[::-1]
 

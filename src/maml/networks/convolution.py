@@ -32,8 +32,8 @@ class StridedConvolution(Linear):
     def _unfold(self, x: Tensor) -> Tensor:
         return patches(x)
 
-    def _refold(self, of_x: Tensor, shape: torch.Size) -> Tensor:
-        return sum_of_patches(of_x, shape)
+    def _refold(self, grad_x: Tensor, shape: torch.Size) -> Tensor:
+        return sum_of_patches(grad_x, shape)
 
     def _fold(self, y: Tensor, shape: torch.Size) -> Tensor:
         tasks, count, height, width, _ = shape
@@ -127,20 +127,20 @@ class Convolution(Linear):
         y = functional.conv2d(x, w.flatten(0, 1), padding=1, groups=len(w))
         return y if onto is None else onto.add_(y)
 
-    def _of_x(self, g: Tensor, w: Tensor, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        of_x, _, _ = _library(g, x, w, [True, False, False])
-        return of_x if onto is None else onto.add_(of_x)
+    def _grad_x(self, g: Tensor, w: Tensor, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        grad_x, _, _ = _library(g, x, w, [True, False, False])
+        return grad_x if onto is None else onto.add_(grad_x)
 
-    def _of_w(self, g: Tensor, x: Tensor, w: Tensor, onto: Tensor | None, scale: float) -> Tensor:
-        _, of_w, _ = _library(g, x, w, [False, True, False])
-        of_w = of_w.view_as(w)
-        return of_w.mul_(scale) if onto is None else torch.add(onto, of_w, alpha=scale)
+    def _grad_w(self, g: Tensor, x: Tensor, w: Tensor, onto: Tensor | None, scale: float) -> Tensor:
+        _, grad_w, _ = _library(g, x, w, [False, True, False])
+        grad_w = grad_w.view_as(w)
+        return grad_w.mul_(scale) if onto is None else torch.add(onto, grad_w, alpha=scale)
 
     def _unfold(self, x: Tensor) -> Tensor:
         return fold_tasks(x)
 
-    def _refold(self, of_x: Tensor, shape: torch.Size) -> Tensor:
-        return unfold_tasks(of_x, shape[0])
+    def _refold(self, grad_x: Tensor, shape: torch.Size) -> Tensor:
+        return unfold_tasks(grad_x, shape[0])
 
     def _fold(self, y: Tensor, shape: torch.Size) -> Tensor:
         return unfold_tasks(y, shape[0])

@@ -66,8 +66,8 @@ class FunctionLayer:
 
     def backward(self, seen: _Seen, g: Tensor, *, wanted: bool) -> tuple[Tensor, Record]:
         """Return ∂L/∂x."""
-        of_x, of_phi = seen.pull_back(g)
-        return of_x, (seen, g.contiguous(), of_phi)
+        grad_x, grad_phi = seen.pull_back(g)
+        return grad_x, (seen, g.contiguous(), grad_phi)
 
     def tangent(
         self, back: tuple[_Seen, Tensor, Parameters], dx: Tensor | None, v: Parameters
@@ -101,15 +101,15 @@ class FunctionLayer:
         self, back: tuple[_Seen, Tensor, Parameters], to: Terms, scale: float
     ) -> Parameters:
         """Add ∂L/∂φ."""
-        _, _, of_phi = back
-        return self._added(of_phi, to, scale)
+        _, _, grad_phi = back
+        return self._added(grad_phi, to, scale)
 
     def add_curvature(self, curved: Parameters, to: Terms, scale: float) -> Parameters:
         """Add its derivative."""
         return self._added(curved, to, scale)
 
-    def _added(self, of_phi: Parameters, to: Terms, scale: float) -> Parameters:
-        named = {f"{self.name}.{key}": value for key, value in of_phi.items()}
+    def _added(self, grad_phi: Parameters, to: Terms, scale: float) -> Parameters:
+        named = {f"{self.name}.{key}": value for key, value in grad_phi.items()}
         return {
             name: scale * value if to[name] is None else torch.add(to[name], value, alpha=scale)
             for name, value in named.items()

@@ -52,8 +52,8 @@ class Linear:
         """Return ∂L/∂x."""
         x, w, shape = seen
         g = self._rows(g)
-        of_x = self._refold(self._of_x(g, w, x), shape) if wanted else None
-        return of_x, (*seen, g, wanted)
+        grad_x = self._refold(self._grad_x(g, w, x), shape) if wanted else None
+        return grad_x, (*seen, g, wanted)
 
     def tangent(
         self, back: Record, dx: Tensor | None, v: Parameters
@@ -70,12 +70,12 @@ class Linear:
         """Return ġ W + g Ẇ."""
         x, w, shape, g, wanted, dx, dw = along
         dg = self._rows(dg)
-        of_x = None
+        grad_x = None
         if wanted:
-            of_x = self._of_x(dg, w, x)
-            of_x = of_x if dw is None else self._of_x(g, dw, x, of_x)
-            of_x = self._refold(of_x, shape)
-        return of_x, (x, w, g, dx, dg)
+            grad_x = self._grad_x(dg, w, x)
+            grad_x = grad_x if dw is None else self._grad_x(g, dw, x, grad_x)
+            grad_x = self._refold(grad_x, shape)
+        return grad_x, (x, w, g, dx, dg)
 
     def add_gradient(self, back: Record, to: Terms, scale: float) -> Parameters:
         """Add gᵀ x."""
@@ -84,7 +84,7 @@ class Linear:
         x, w, _, g, _ = back
         base = to[self.weight]
         base = None if base is None else self._matrix(base)
-        return {self.weight: self._weight(self._of_w(g, x, w, base, scale))}
+        return {self.weight: self._weight(self._grad_w(g, x, w, base, scale))}
 
     def add_curvature(self, curved: Record, to: Terms, scale: float) -> Parameters:
         """Add ġᵀ x + gᵀ ẋ."""
@@ -92,18 +92,18 @@ class Linear:
             return {}
         x, w, g, dx, dg = curved
         base = to[self.weight]
-        moved = self._of_w(dg, x, w, None if base is None else self._matrix(base), scale)
+        moved = self._grad_w(dg, x, w, None if base is None else self._matrix(base), scale)
         if dx is not None:
-            moved = self._of_w(g, dx, w, moved, scale)
+            moved = self._grad_w(g, dx, w, moved, scale)
         return {self.weight: self._weight(moved)}
 
     def _output(self, x: Tensor, w: Tensor, onto: Tensor | None = None) -> Tensor:
         return torch.bmm(x, w.mT) if onto is None else onto.baddbmm_(x, w.mT)
 
-    def _of_x(self, g: Tensor, w: Tensor, x: Tensor, onto: Tensor | None = None) -> Tensor:
+    def _grad_x(self, g: Tensor, w: Tensor, x: Tensor, onto: Tensor | None = None) -> Tensor:
         return torch.bmm(g, w) if onto is None else onto.baddbmm_(g, w)
 
-    def _of_w(self, g: Tensor, x: Tensor, w: Tensor, onto: Tensor | None, scale: float) -> Tensor:
+    def _grad_w(self, g: Tensor, x: Tensor, w: Tensor, onto: Tensor | None, scale: float) -> Tensor:
         """Return ``onto`` + scale · gᵀ x, in new memory."""
         if x.shape[2] < NARROW:
             product = torch.bmm(x.mT, g).mT
@@ -121,9 +121,9 @@ class Linear:
     def _unfold(self, x: Tensor) -> Tensor:
         return x
 
-    def _refold(self, of_x: Tensor, shape: torch.Size) -> Tensor:
+    def _refold(self, grad_x: Tensor, shape: torch.Size) -> Tensor:
         """The transpose of _unfold."""
-        return of_x
+        return grad_x
 
     def _fold(self, y: Tensor, shape: torch.Size) -> Tensor:
         return y

@@ -165,16 +165,16 @@ class NormReluPool:
         slope = -scale * (r * (_sum(dg * chosen) - mean * sum_dg))
         shift = -r * sum_dg / n
         if moved is None:
-            of_x, products = torch.addcmul(shift - slope * mean, x, slope), [(dg, r)]
+            grad_x, products = torch.addcmul(shift - slope * mean, x, slope), [(dg, r)]
         else:
             dx, dx_chosen, sum_dx, sum_dxx = moved
             sum_gdx = _sum(g * dx_chosen)
             slope += r * scale * (3 * sum_dxx * sum_gx / n - sum_gdx + sum_dx * sum_g / n)
             shift += scale * (sum_dx * sum_gx + sum_dxx * sum_g) / n
             shift -= slope * mean
-            of_x = torch.addcmul(shift, x, slope).addcmul_(dx, -scale * sum_gx)
+            grad_x = torch.addcmul(shift, x, slope).addcmul_(dx, -scale * sum_gx)
             products = [(dg, r), (g, -scale * sum_dxx)]
-        return _add_at_chosen(of_x, seen, *products), sum_dg
+        return _add_at_chosen(grad_x, seen, *products), sum_dg
 
     def add_gradient(self, back: _Back, to: Terms, scale: float) -> Parameters:
         """Add Σ g."""

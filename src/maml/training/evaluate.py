@@ -136,8 +136,8 @@ def trained_as(path: Path, job: Job, *, any_length: bool = False) -> weights.Tra
     if not isinstance(trained.about.get("iteration"), int):
         raise UserError(f"{path} does not say of which iteration its weights are; train again")
     then, now = trained.job.training_settings(), job.training_settings()
-    how = {*Runtime.model_fields, *(["iterations"] if any_length else [])}
-    for key in sorted(now.keys() - how):
+    computing = {*Runtime.model_fields, *(["iterations"] if any_length else [])}
+    for key in sorted(now.keys() - computing):
         if then[key] != now[key]:
             raise UserError(
                 f"{path} was trained with {key}: {then[key]}, and the configuration says "

@@ -140,14 +140,14 @@ class Prober:
         session = self._session
         theta = {name: value.to(session.device, session.dtype) for name, value in theta.items()}
         for factor in self._settings.all_factors:
-            for (measure, part), values in self._of_tasks(theta, factor).items():
+            for (measure, part), values in self._by_task(theta, factor).items():
                 for task, value in enumerate(values.tolist()):
                     row = {"factor": factor, "measure": measure, "part": part, "task": task}
                     yield {**row, "value": value}
-        for measure, value in self._of_batch(theta).items():
+        for measure, value in self._by_batch(theta).items():
             yield {"factor": 1.0, "measure": measure, "part": "", "value": value}
 
-    def _of_tasks(self, theta: Parameters, factor: float) -> Measured:
+    def _by_task(self, theta: Parameters, factor: float) -> Measured:
         found = defaultdict(list)
 
         def measured(loop: InnerLoop) -> Measured:
@@ -158,7 +158,7 @@ class Prober:
                 found[key].append(value)
         return {key: torch.cat(values) for key, values in found.items()}
 
-    def _of_batch(self, theta: Parameters) -> dict[str, float]:
+    def _by_batch(self, theta: Parameters) -> dict[str, float]:
         half = self._settings.batch_tasks // 2
         return compare_halves(
             *(

@@ -45,7 +45,7 @@ class SeedGroup:
             "validation": session.chunk(queries, settings.validation_tasks, say),
         }
         self.states = [
-            State(job, _theta_of(self.thetas, index), self.optimizer.of_seed(index), self.chunks)
+            State(job, _one_theta(self.thetas, index), self.optimizer.of_seed(index), self.chunks)
             for index, job in enumerate(jobs)
         ]
 
@@ -104,5 +104,5 @@ class SeedGroup:
             raise ValueError("its seeds are not equally far")
 
 
-def _theta_of(thetas: Parameters, index: int) -> Parameters:
+def _one_theta(thetas: Parameters, index: int) -> Parameters:
     return {name: value[index] for name, value in thetas.items()}
