@@ -3,6 +3,7 @@ import torch
 from derivatives import check, close
 from torch.nn import functional
 
+from maml.networks import normalisation
 from maml.networks.normalisation import NormReluPool
 
 EPSILON = 1e-3
@@ -96,3 +97,26 @@ def test_a_cut_leaves_the_first_derivative_and_lets_nothing_move(case):
     # the layer's own second derivative stays: its input moves
     ours, expected = cut.tangent_backward(cut_along, y)[0], exact.tangent_backward(along, y)[0]
     assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("size", [(21, 21), (4, 6), (2, 3)])
+@pytest.mark.parametrize("values", [1, 3, None])  # few: windows with ties; one: flat areas
+def test_a_mask_adds_where_a_scatter_does(size, values):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, CHANNELS, *size, generator=generator)
+    if values is not None:
+        x = x.abs().mul(10).remainder(values).floor()
+    x = x.contiguous(memory_format=torch.channels_last)
+    largest, places = functional.max_pool2d(x, 2, return_indices=True)
+    places, added = (normalisation._pixels(each) for each in (places, torch.randn_like(largest)))
+    expected, ours = x.clone(), x.clone()
+    normalisation._scatter(expected, places, added)
+    normalisation._add_by_mask(ours, places, added)
+    assert torch.equal(ours, expected)
+    assert not torch.equal(ours, x)
+
+
+def test_a_gpu_has_the_derivatives_of_a_cpu(case, monkeypatch):
+    monkeypatch.setattr(normalisation, "_scatter", normalisation._add_by_mask)
+    shape, phi, pool = case
+    check(layer(pool=pool), plainly(pool), phi, shape)

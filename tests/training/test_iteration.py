@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import cudagraphs
@@ -235,10 +236,15 @@ def test_graphs_are_for_gpus_that_are_asked_for_them(job):
     assert not replace(session, job=job.model_copy(update={"runtime": quiet})).uses_graphs
 
 
+ADDS_AT_ADDRESSES = re.compile(r"aten::_?(scatter_(add|reduce)|index_(add|put|reduce)|put)")
+"""What a GPU sorts addresses for, to add in the same order each time."""
+
+
 class OnAGpuAlone(TorchDispatchMode):
-    """Refuses every operation that reads or makes a tensor on the CPU."""
+    """Refuses every operation that reads or makes a tensor on the CPU, or that sorts addresses."""
 
     def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        assert not ADDS_AT_ADDRESSES.match(function.name()), function
         result = function(*arguments, **(named or {}))
         for value in tree_flatten((arguments, named, result))[0]:
             assert not isinstance(value, torch.Tensor) or value.is_cuda, function
@@ -257,6 +263,11 @@ def test_a_simulated_gpu_refuses_what_the_tests_below_look_for():
             value.item()
         with pytest.raises(AssertionError, match="_to_copy"):
             value.cpu()
+        places = torch.zeros(1, dtype=torch.int64, device="cuda")
+        with pytest.raises(AssertionError, match="scatter_add"):
+            value.view(1).scatter_add_(0, places, value.view(1))
+        with pytest.raises(AssertionError, match="index_put"):
+            value.view(1).index_put_((places,), value, accumulate=True)
 
 
 @pytest.mark.parametrize(

@@ -226,8 +226,39 @@ def _add_at_chosen(x: Tensor, seen: _Seen, *products: tuple[Tensor, Tensor]) -> 
     for values, factor in others:
         added.addcmul_(values, factor)
     folded = fold_tasks(x)
-    _pixels(folded).scatter_add_(1, seen.places, _pixels(fold_tasks(added)))
+    add = _scatter if x.device.type == "cpu" else _add_by_mask
+    add(folded, seen.places, _pixels(fold_tasks(added)))
     return unfold_tasks(folded, len(x))
+
+
+def _scatter(images: Tensor, places: Tensor, values: Tensor) -> None:
+    """Add each window's value to the pixel of ``images`` at its place."""
+    _pixels(images).scatter_add_(1, places, values)
+
+
+def _add_by_mask(images: Tensor, places: Tensor, values: Tensor) -> None:
+    """Do the same as :func:`_scatter`, by a mask that marks one pixel of each window.
+
+    A scatter may meet a pixel twice, and therefore sorts all places on a GPU before it adds in the
+    same order each time. Windows do not overlap. On a CPU, which does not sort, a mask is slower.
+    """
+    _, _, height, width = images.shape
+    numbers = torch.arange(height * width, device=images.device).view(height, width, 1)
+    mask = _one_a_window(places, height // 2, width // 2) == _windows(numbers)
+    added = _one_a_window(values, height // 2, width // 2)
+    _windows(images.permute(0, 2, 3, 1)).addcmul_(mask, added)
+
+
+def _windows(pixels: Tensor) -> Tensor:
+    """View ``(…, height, width, channels)`` as ``(…, height / 2, 2, width / 2, 2, channels)``."""
+    height, width, _ = pixels.shape[-3:]
+    whole = pixels[..., : height // 2 * 2, : width // 2 * 2, :]
+    return whole.unflatten(-3, (-1, 2)).unflatten(-2, (-1, 2))
+
+
+def _one_a_window(values: Tensor, height: int, width: int) -> Tensor:
+    """View ``(images, height * width, channels)`` so that it fits :func:`_windows`."""
+    return values.view(len(values), height, 1, width, 1, -1)
 
 
 def _pixels(images: Tensor) -> Tensor:
