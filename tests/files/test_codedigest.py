@@ -155,7 +155,7 @@ BOTH = {"train", "evaluate"}
     [
         ("data/omniglot.py", "Resampling.NEAREST", "Resampling.BOX", {"prepare"}),
         ("tasks/episodes.py", "_CHOICE, _ROTATION = 0, 1", "_CHOICE, _ROTATION = 1, 0", BOTH),
-        ("networks/convolution.py", "(size + 1) // 2", "size // 2", BOTH),
+        ("networks/strided.py", "(size + 1) // 2", "size // 2", BOTH),
         ("algorithm/optimizer.py", "BETA1, BETA2 = 0.9", "BETA1, BETA2 = 0.8", {"train"}),
         ("training/loop.py", "tasks=settings.validation_", "tasks=settings.test_", {"train"}),
         ("training/state.py", "accuracy > self.best", "accuracy >= self.best", {"train"}),

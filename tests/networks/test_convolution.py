@@ -4,13 +4,8 @@ from derivatives import check
 from torch.nn import functional
 
 from maml.configuration.schema import Initialisation
-from maml.networks.convolution import (
-    Convolution,
-    StridedConvolution,
-    SymmetricConvolution,
-    patches,
-    sum_of_patches,
-)
+from maml.networks.convolution import Convolution
+from maml.networks.strided import StridedConvolution, SymmetricConvolution
 
 TASKS, IMAGES = 3, 2
 XAVIER = Initialisation(distribution="xavier")
@@ -72,12 +67,3 @@ def test_tasks_that_share_kernels_are_no_exception(layer, stride, padding):
         {"conv2.weight": shared.expand(TASKS, -1, -1, -1, -1)},
         (TASKS, IMAGES, 5, 6, 2),
     )
-
-
-@pytest.mark.parametrize("size", [(7, 6), (6, 5), (1, 2)])
-def test_summing_patches_is_the_transpose_of_gathering_them(size):
-    images = random(TASKS, IMAGES, *size, 2)
-    gathered = patches(images)
-    rows = random(*gathered.shape, seed=1)
-    summed = sum_of_patches(rows, images.shape)
-    torch.testing.assert_close((gathered * rows).sum(), (images * summed).sum())

@@ -6,12 +6,13 @@ from derivatives import check, close
 from torch.nn import functional
 
 from maml.configuration.schema import Initialisation
-from maml.networks.convolution import Convolution, StridedConvolution
+from maml.networks.convolution import Convolution
 from maml.networks.function import FunctionLayer
 from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Mean
 from maml.networks.linear import Linear
 from maml.networks.normalisation import NormReluPool
 from maml.networks.parameters import Parameter
+from maml.networks.strided import StridedConvolution
 
 TASKS, IMAGES, CHANNELS = 2, 3, 4
 XAVIER = Initialisation(distribution="xavier")
@@ -74,13 +75,13 @@ def walked(layer, x, phi, dx, v, wanted=True):
     """Return everything that a layer's functions return."""
     y, seen = layer.forward(x, phi)
     g, dg = random(*y.shape, seed=1), random(*y.shape, seed=2)
-    of_x, back = layer.backward(seen, g, wanted=wanted)
+    grad_x, back = layer.backward(seen, g, wanted=wanted)
     dy, along = layer.tangent(back, dx, v)
     d_of_x, curved = layer.tangent_backward(along, dg)
     nothing = dict.fromkeys(phi)
     return {
         "y": y,
-        "of x": of_x,
+        "of x": grad_x,
         "dy": dy,
         "derivative of x": d_of_x,
         **layer.add_gradient(back, nothing, 2.0),

@@ -12,13 +12,14 @@ from torch.nn import functional
 from maml.configuration.config import Job
 from maml.configuration.schema import Network
 from maml.networks.composition import Sequence
-from maml.networks.convolution import Convolution, StridedConvolution, SymmetricConvolution
+from maml.networks.convolution import Convolution
 from maml.networks.function import FunctionLayer
 from maml.networks.layer import Layer
 from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Mean
 from maml.networks.linear import Linear
 from maml.networks.normalisation import NormReluPool, normalised
 from maml.networks.parameters import Parameter, Parameters, start
+from maml.networks.strided import StridedConvolution, SymmetricConvolution
 
 
 def build(
