@@ -4,7 +4,8 @@ from derivatives import check
 from torch.nn import functional
 
 from maml.configuration.schema import Initialisation
-from maml.networks.composition import Sequence, Sum
+from maml.networks.composition import Either, Sequence, Sum
+from maml.networks.function import FunctionLayer
 from maml.networks.layers import Bias, Flat
 from maml.networks.linear import Linear
 from maml.networks.normalisation import NormReluPool
@@ -43,15 +44,25 @@ def block(x, phi):
     return product(norm_relu(product(x, phi["a.weight"]), phi["n.offset"]), phi["b.weight"])
 
 
+def a_product(x, phi):
+    return product(x, phi["a.weight"])
+
+
 PHI = {
     "a.weight": random(TASKS, FEATURES, FEATURES, seed=1),
     "n.offset": random(TASKS, FEATURES, seed=2),
     "b.weight": random(TASKS, FEATURES, FEATURES, seed=3),
 }
+ANY = FunctionLayer(
+    lambda x, phi: x @ phi["weight"].T, "a", {"weight": linear("a").parameters["a.weight"]}
+)
+WEIGHT = {"a.weight": PHI["a.weight"]}
 TWICE = Sequence((linear("a"), NormReluPool("n", FEATURES, 1e-3), linear("a")))
 
 CASES = {
     "one after the other": (BLOCK, block, PHI),
+    "the one": (Either(linear("a"), ANY, lambda x: True), a_product, WEIGHT),
+    "the other": (Either(linear("a"), ANY, lambda x: False), a_product, WEIGHT),
     "nothing": (IDENTITY, lambda x, phi: x, {}),
     "a residual block": (Sum((BLOCK, IDENTITY)), lambda x, phi: block(x, phi) + x, PHI),
     "two paths": (
@@ -111,3 +122,12 @@ def test_parameters_keep_their_order_and_a_shared_one_counts_once():
     assert list(Sum((BLOCK, linear("c"))).parameters) == [
         *("a.weight", "n.offset", "b.weight", "c.weight")
     ]
+
+
+@pytest.mark.parametrize("suits", [True, False])
+def test_either_takes_the_one_where_it_suits(suits):
+    one, other = linear("a"), ANY
+    _, (taken, _) = Either(one, other, lambda x: suits).forward(
+        random(TASKS, IMAGES, FEATURES), PHI
+    )
+    assert taken is (one if suits else other)

@@ -5,11 +5,16 @@ from torch.nn import functional
 
 from maml.configuration.schema import Initialisation
 from maml.networks.convolution import Convolution
-from maml.networks.strided import StridedConvolution, SymmetricConvolution
+from maml.networks.strided import GatheredConvolution, LoopedConvolution, SymmetricConvolution
 
 TASKS, IMAGES = 3, 2
 XAVIER = Initialisation(distribution="xavier")
-LAYERS = [(Convolution, 1, "same"), (StridedConvolution, 2, "same"), (SymmetricConvolution, 2, 1)]
+LAYERS = [
+    (Convolution, 1, "same"),
+    (GatheredConvolution, 2, "same"),
+    (LoopedConvolution, 2, "same"),
+    (SymmetricConvolution, 2, 1),
+]
 """Layer, stride, and what PyTorch's ``padding`` would be."""
 
 

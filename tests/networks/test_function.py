@@ -12,7 +12,7 @@ from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Mean
 from maml.networks.linear import Linear
 from maml.networks.normalisation import NormReluPool
 from maml.networks.parameters import Parameter
-from maml.networks.strided import StridedConvolution
+from maml.networks.strided import GatheredConvolution, LoopedConvolution
 
 TASKS, IMAGES, CHANNELS = 2, 3, 4
 XAVIER = Initialisation(distribution="xavier")
@@ -31,6 +31,12 @@ def by_pytorch(function):
         return function(x.movedim(-1, 1), phi).movedim(1, -1)
 
     return of_ours
+
+
+@by_pytorch
+def strided(x, phi):
+    """SAME: one row before an odd size of 7, none before 6."""
+    return functional.conv2d(functional.pad(x, (0, 1, 1, 1)), phi["weight"], stride=2)
 
 
 def norm_relu(x, phi):
@@ -55,15 +61,8 @@ TWINS = {  # a layer, the same as a function, the shape of x
         by_pytorch(lambda x, phi: functional.conv2d(x, phi["weight"], padding=1)),
         PICTURES,
     ),
-    "strided convolution": (
-        StridedConvolution("l", CHANNELS, 5, XAVIER),
-        by_pytorch(  # SAME: one row before an odd size of 7, none before 6
-            lambda x, phi: functional.conv2d(
-                functional.pad(x, (0, 1, 1, 1)), phi["weight"], stride=2
-            )
-        ),
-        PICTURES,
-    ),
+    "gathered convolution": (GatheredConvolution("l", CHANNELS, 5, XAVIER), strided, PICTURES),
+    "looped convolution": (LoopedConvolution("l", CHANNELS, 5, XAVIER), strided, PICTURES),
     "norm": (NormReluPool("l", CHANNELS, 1e-3), norm_relu, PICTURES),
     "norm of features": (NormReluPool("l", 6, 1e-3), norm_relu, FLAT),
     "norm and pooling": (NormReluPool("l", CHANNELS, 1e-3, pool=True), pooled, PICTURES),

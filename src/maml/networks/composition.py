@@ -1,9 +1,9 @@
-"""Layers made of layers: one after the other, or beside each other.
+"""Layers made of layers: one after the other, beside each other, or one in place of another.
 
 A residual block is ``Sum((block, Sequence(())))``: a sequence of nothing passes x on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 
@@ -136,6 +136,62 @@ class Sum:
         for path, record in zip(self.paths, curved, strict=True):
             moved |= path.add_curvature(record, moved, scale)
         return moved
+
+
+@dataclass(frozen=True)
+class Either:
+    """One of two layers that compute the same function of the same parameters in different ways.
+
+    Attributes:
+        one: the layer that is taken where it suits.
+        other: the layer that is taken elsewhere.
+        suits: tells from x, by its shape and device alone, whether ``one`` does.
+    """
+
+    one: Layer
+    other: Layer
+    suits: Callable[[Tensor], bool]
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """Those of either."""
+        return self.one.parameters
+
+    def forward(self, x: Tensor, phi: Parameters) -> tuple[Tensor, Record]:
+        """Return y; the records say which layer it was."""
+        layer = self.one if self.suits(x) else self.other
+        y, seen = layer.forward(x, phi)
+        return y, (layer, seen)
+
+    def backward(self, seen: Record, g: Tensor, *, wanted: bool) -> tuple[Tensor | None, Record]:
+        """Return ∂L/∂x."""
+        layer, seen = seen
+        grad_x, back = layer.backward(seen, g, wanted=wanted)
+        return grad_x, (layer, back)
+
+    def tangent(
+        self, back: Record, dx: Tensor | None, v: Parameters
+    ) -> tuple[Tensor | None, Record]:
+        """Return ẏ."""
+        layer, back = back
+        dy, along = layer.tangent(back, dx, v)
+        return dy, (layer, along)
+
+    def tangent_backward(self, along: Record, dg: Tensor) -> tuple[Tensor | None, Record]:
+        """Return the derivative of ∂L/∂x."""
+        layer, along = along
+        grad_x, curved = layer.tangent_backward(along, dg)
+        return grad_x, (layer, curved)
+
+    def add_gradient(self, back: Record, to: Terms, scale: float) -> Parameters:
+        """Add that of the layer."""
+        layer, back = back
+        return layer.add_gradient(back, to, scale)
+
+    def add_curvature(self, curved: Record, to: Terms, scale: float) -> Parameters:
+        """Add that of the layer."""
+        layer, curved = curved
+        return layer.add_curvature(curved, to, scale)
 
 
 def _apart(pairs: Iterable[tuple[Tensor | None, Record]]) -> tuple[list[Tensor | None], Record]:

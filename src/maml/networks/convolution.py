@@ -30,9 +30,12 @@ class Convolution(Linear):
         y = functional.conv2d(x, w.flatten(0, 1), padding=1, groups=len(w))
         return y if onto is None else onto.add_(y)
 
-    def _grad_x(self, g: Tensor, w: Tensor, x: Tensor, onto: Tensor | None = None) -> Tensor:
+    def _grad_x(self, g: Tensor, w: Tensor, x: Tensor) -> Tensor:
         grad_x, _, _ = _library(g, x, w, [True, False, False])
-        return grad_x if onto is None else onto.add_(grad_x)
+        return grad_x
+
+    def _grad_x_moving(self, dg: Tensor, w: Tensor, g: Tensor, dw: Tensor, x: Tensor) -> Tensor:
+        return self._grad_x(dg, w, x).add_(self._grad_x(g, dw, x))
 
     def _grad_w(self, g: Tensor, x: Tensor, w: Tensor, onto: Tensor | None, scale: float) -> Tensor:
         _, grad_w, _ = _library(g, x, w, [False, True, False])

@@ -17,7 +17,7 @@ NARROW = 16
 class Linear:
     """y = x Wᵀ: bilinear in x and W, so that every derivative is one of three products.
 
-    Convolutions are the same with other products. Each product is added to ``onto``, if given.
+    Convolutions are the same with other products. A product is added to ``onto``, if given.
 
     Attributes:
         name: of the layer; its parameter is ``<name>.weight``.
@@ -72,9 +72,8 @@ class Linear:
         dg = self._rows(dg)
         grad_x = None
         if wanted:
-            grad_x = self._grad_x(dg, w, x)
-            grad_x = grad_x if dw is None else self._grad_x(g, dw, x, grad_x)
-            grad_x = self._refold(grad_x, shape)
+            moved = self._grad_x(dg, w, x) if dw is None else self._grad_x_moving(dg, w, g, dw, x)
+            grad_x = self._refold(moved, shape)
         return grad_x, (x, w, g, dx, dg)
 
     def add_gradient(self, back: Record, to: Terms, scale: float) -> Parameters:
@@ -100,8 +99,12 @@ class Linear:
     def _output(self, x: Tensor, w: Tensor, onto: Tensor | None = None) -> Tensor:
         return torch.bmm(x, w.mT) if onto is None else onto.baddbmm_(x, w.mT)
 
-    def _grad_x(self, g: Tensor, w: Tensor, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        return torch.bmm(g, w) if onto is None else onto.baddbmm_(g, w)
+    def _grad_x(self, g: Tensor, w: Tensor, x: Tensor) -> Tensor:
+        return torch.bmm(g, w)
+
+    def _grad_x_moving(self, dg: Tensor, w: Tensor, g: Tensor, dw: Tensor, x: Tensor) -> Tensor:
+        """Return ġ W + g Ẇ."""
+        return self._grad_x(dg, w, x).baddbmm_(g, dw)
 
     def _grad_w(self, g: Tensor, x: Tensor, w: Tensor, onto: Tensor | None, scale: float) -> Tensor:
         """Return ``onto`` + scale · gᵀ x, in new memory."""

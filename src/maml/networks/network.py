@@ -19,7 +19,7 @@ from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Mean
 from maml.networks.linear import Linear
 from maml.networks.normalisation import NormReluPool, normalised
 from maml.networks.parameters import Parameter, Parameters, start
-from maml.networks.strided import StridedConvolution, SymmetricConvolution
+from maml.networks.strided import SymmetricConvolution, strided_convolution
 
 
 def build(
@@ -80,7 +80,7 @@ def _convolutional(
     """Return the hidden layers, and how many features the head sees."""
     channels, height, width = image_shape
     pool = network.downsampling == "max-pool"
-    strided = StridedConvolution if network.padding == "same" else SymmetricConvolution
+    strided = strided_convolution if network.padding == "same" else SymmetricConvolution
     convolution = Convolution if pool else strided
     layers: list[Layer] = [ChannelsLast()]
     for number, filters in enumerate(network.widths, start=1):

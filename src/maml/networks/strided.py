@@ -1,24 +1,29 @@
 """Strided convolution of each task's images with its own 3x3 kernels.
 
-It gathers the patches, which overlap little, and multiplies matrices.
+There are two ways to compute it: to gather the patches, which overlap little, and multiply matrices
+of all tasks at once; or by the library, one task after the other.
 
 Padding is TensorFlow's SAME: by one pixel on each side of odd sizes, and at the far side alone of
-even ones, or with :class:`SymmetricConvolution` at the near side. Kernels are as in :mod:`maml.networks.convolution`.
+even ones, or with :class:`SymmetricConvolution` at the near side. Kernels are as in
+:mod:`maml.networks.convolution`.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from maml.configuration.schema import Initialisation
+from maml.networks.composition import Either
 from maml.networks.convolution import SIDE
 from maml.networks.linear import Linear
 
 
 @dataclass(frozen=True)
-class StridedConvolution(Linear):
-    """Stride 2: sizes are halved and rounded up."""
+class GatheredConvolution(Linear):
+    """Stride 2: sizes are halved and rounded up. Products of patches, of all tasks at once."""
 
     @property
     def _shape(self) -> tuple[int, ...]:
@@ -46,7 +51,7 @@ class StridedConvolution(Linear):
 
 
 @dataclass(frozen=True)
-class SymmetricConvolution(StridedConvolution):
+class SymmetricConvolution(GatheredConvolution):
     """The same with a pixel on each side, of which on even sizes the near one alone is met.
 
     That is the other seen turned by half a turn, images and kernels alike.
@@ -75,13 +80,99 @@ def _turned(images: Tensor) -> Tensor:
     return images.flip(2, 3)
 
 
+@dataclass(frozen=True)
+class LoopedConvolution(Linear):
+    """Stride 2, by the library, one task after the other."""
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        return (self.outputs, self.inputs, SIDE, SIDE)
+
+    def _output(self, x: Tensor, w: Tensor, onto: Tensor | None = None) -> Tensor:
+        y = _stacked(
+            functional.conv2d(images, kernels, stride=2)
+            for images, kernels in zip(_channels_first(x), w, strict=True)
+        )
+        return y if onto is None else onto.add_(y)
+
+    def _grad_x(self, g: Tensor, w: Tensor, x: Tensor) -> Tensor:
+        return _stacked(grad_x for grad_x, _, _ in _library(g, x, w, [True, False, False]))
+
+    def _grad_x_moving(self, dg: Tensor, w: Tensor, g: Tensor, dw: Tensor, x: Tensor) -> Tensor:
+        return self._grad_x(torch.cat((dg, g), dim=4), torch.cat((w, dw), dim=1), x)
+
+    def _grad_w(self, g: Tensor, x: Tensor, w: Tensor, onto: Tensor | None, scale: float) -> Tensor:
+        grad_w = torch.stack([grad_w for _, grad_w, _ in _library(g, x, w, [False, True, False])])
+        return grad_w.mul_(scale) if onto is None else torch.add(onto, grad_w, alpha=scale)
+
+    def _unfold(self, x: Tensor) -> Tensor:
+        return _padded(x)
+
+    def _refold(self, grad_x: Tensor, shape: torch.Size) -> Tensor:
+        _, _, height, width, _ = shape
+        top, left = height % 2, width % 2
+        return grad_x[:, :, top : top + height, left : left + width]
+
+
+def _library(
+    g: Tensor, x: Tensor, w: Tensor, wanted: list[bool]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield each task's gradients with respect to x, w and a bias, those that are wanted."""
+    two, none, one = [2, 2], [0, 0], [1, 1]
+    for of_y, images, kernels in zip(_channels_first(g), _channels_first(x), w, strict=True):
+        yield torch.ops.aten.convolution_backward(
+            of_y, images, kernels, None, two, none, one, False, none, 1, wanted
+        )
+
+
+def _channels_first(images: Tensor) -> Tensor:
+    return images.permute(0, 1, 4, 2, 3)
+
+
+def _stacked(tasks: Iterable[Tensor]) -> Tensor:
+    """Return what the library made of each task, with the channels last; one is not copied."""
+    each = [images.permute(0, 2, 3, 1) for images in tasks]
+    return each[0].unsqueeze(0) if len(each) == 1 else torch.stack(each)
+
+
+LEAST_PIXELS = 300
+"""A task's outputs in one channel from which on the library was faster than products of patches."""
+
+LEAST_CHANNELS = 16
+"""Of the images; patches of fewer are narrow."""
+
+
+def suits_library(x: Tensor) -> bool:
+    """Return whether the library is faster than products of patches.
+
+    It is where it has AVX512, which MKL's products do not use on every processor. Without, it took
+    up to a sixth longer, for any number of images.
+    """
+    _, count, height, width, channels = x.shape
+    return (
+        x.device.type == "cpu"
+        and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        and channels >= LEAST_CHANNELS
+        and count * _half(height) * _half(width) >= LEAST_PIXELS
+    )
+
+
+def strided_convolution(name: str, inputs: int, outputs: int, start: Initialisation) -> Either:
+    """Return a strided convolution that is computed in the faster way; see :class:`Linear`."""
+    return Either(
+        LoopedConvolution(name, inputs, outputs, start),
+        GatheredConvolution(name, inputs, outputs, start),
+        suits_library,
+    )
+
+
 def patches(images: Tensor) -> Tensor:
     """Return what each strided kernel meets, ``(tasks, images * height * width, 9 * in)``.
 
     Height and width are the output's. The transpose is :func:`sum_of_patches`.
     """
     tasks, count, height, width, channels = images.shape
-    padded = functional.pad(images, (0, 0, width % 2, 1, height % 2, 1))
+    padded = _padded(images)
     task, image, row, column, channel = padded.stride()
     shape = (tasks, count, _half(height), _half(width), SIDE, SIDE, channels)
     windows = padded.as_strided(shape, (task, image, 2 * row, 2 * column, row, column, channel))
@@ -104,6 +195,11 @@ def sum_of_patches(rows: Tensor, shape: torch.Size) -> Tensor:
     tiles[:, :, 1:, 0, 1:, 0] += rows[:, :, :-1, :-1, 2, 2]
     padded = tiles.view(tasks, count, 2 * tall, 2 * wide, channels)
     return padded[:, :, height % 2 :, width % 2 :].contiguous()
+
+
+def _padded(images: Tensor) -> Tensor:
+    _, _, height, width, _ = images.shape
+    return functional.pad(images, (0, 0, width % 2, 1, height % 2, 1))
 
 
 def _half(size: int) -> int:
