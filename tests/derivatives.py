@@ -42,7 +42,7 @@ def check(layer, plainly, phi, shape, moves=True, still=()):
     ours, back = layer.backward(seen, g, wanted=moves)
     layer.backward(seen, other, wanted=moves)  # what else is asked of a record does not matter
     d_y, along = layer.tangent(back, dx if moves else None, direction)
-    layer.tangent(back, other_like(dx, generator), {})
+    layer.tangent(back, other_like(dx, generator) if moves else None, {})
     d_ours, curved = layer.tangent_backward(along, dg)
     layer.tangent_backward(along, other)
     close(d_y, dy)

@@ -13,13 +13,14 @@ from maml.configuration.config import Job
 from maml.configuration.schema import Network
 from maml.networks.composition import Sequence
 from maml.networks.convolution import Convolution
+from maml.networks.folded import FoldedConvolution
 from maml.networks.function import FunctionLayer
 from maml.networks.layer import Layer
 from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Mean
 from maml.networks.linear import Linear
 from maml.networks.normalisation import NormReluPool, normalised
 from maml.networks.parameters import Parameter, Parameters, start
-from maml.networks.strided import SymmetricConvolution, strided_convolution
+from maml.networks.strided import GatheredConvolution, SymmetricConvolution, strided_convolution
 
 
 def build(
@@ -84,11 +85,14 @@ def _convolutional(
     convolution = Convolution if pool else strided
     layers: list[Layer] = [ChannelsLast()]
     for number, filters in enumerate(network.widths, start=1):
-        layers += [
-            convolution(f"conv{number}", channels, filters, network.hidden_initialisation),
-            CancelledBias(f"conv{number}", filters),
-            _normalisation(network, f"norm{number}", filters, pool=pool, cut=cut_max_pool),
-        ]
+        name, start = f"conv{number}", network.hidden_initialisation
+        bias = CancelledBias(name, filters)
+        norm = _normalisation(network, f"norm{number}", filters, pool=pool, cut=cut_max_pool)
+        if number == 1 and convolution is strided_convolution and isinstance(norm, NormReluPool):
+            gathered = GatheredConvolution(name, channels, filters, start)
+            layers.append(FoldedConvolution(gathered, bias, norm))
+        else:
+            layers += [convolution(name, channels, filters, start), bias, norm]
         channels = filters
         if pool:  # VALID max pooling drops an odd last row
             height, width = height // 2, width // 2

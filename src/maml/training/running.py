@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from maml.networks.composition import Sequence
+from maml.networks.folded import unfolded
 from maml.networks.function import FunctionLayer
 from maml.networks.layer import Layer
 from maml.networks.normalisation import NormReluPool, normalised
@@ -28,7 +29,7 @@ def with_running_statistics(network: Sequence) -> Sequence:
 
     No inner step moves them. All else is as it was.
     """
-    return Sequence(tuple(_standing(layer) or layer for layer in network.layers))
+    return Sequence(tuple(_standing(layer) or layer for layer in unfolded(network).layers))
 
 
 @torch.no_grad()
@@ -50,7 +51,7 @@ def running_statistics(
     found: dict[str, list[Tensor]] = {}
     for images in batches:
         x = images[None]
-        for layer in network.layers:
+        for layer in unfolded(network).layers:
             if _standing(layer) is not None:
                 shared = tuple(range(x.ndim - 1))
                 found.setdefault(f"{layer.name}.{MEAN}", []).append(x.mean(shared))

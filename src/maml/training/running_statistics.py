@@ -14,6 +14,7 @@ from maml.algorithm.maml import adapt
 from maml.compute.chunk import Chunk
 from maml.compute.session import Session
 from maml.networks.composition import Sequence
+from maml.networks.folded import unfolded
 from maml.networks.function import FunctionLayer
 from maml.networks.layers import CancelledBias
 from maml.networks.network import build_for
@@ -54,7 +55,7 @@ def _shifted(x: Tensor, phi: Parameters) -> Tensor:
 def _statistics(session: Session, theta: Parameters, chunk: Chunk) -> Parameters:
     """Return name → the mean over support passes of their means, or of unbiased variances."""
     job, settings = session.job, session.job.settings
-    network = build_for(job)
+    network = unfolded(build_for(job))
     standing = with_running_statistics(network)
     space = session.space("train", settings.train_queries)
     tasks = min(TASKS, settings.training_tasks)
