@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_flatten
 from maml.algorithm.maml import meta_gradient, meta_gradients
 from maml.algorithm.optimizer import MetaOptimizer
 from maml.compute import arithmetic
-from maml.compute.graphs import unchanged
+from maml.compute.graphs import NoGraph, unchanged
 from maml.compute.session import Session
 from maml.configuration.config import Job
 from maml.data.store import PreparedData
@@ -67,6 +67,7 @@ class Training:
             self.group.thetas,
             self.group.optimizer,
             self.group.chunks["training"],
+            self.said.append,
         )
 
     def run(self, iterations: int) -> torch.Tensor:
@@ -213,6 +214,28 @@ def test_replays_of_one_capture_are_the_iterations_one_by_one(job, seeds, simula
     eager = Training(session_for(job))
     assert torch.equal(losses, eager.run(4))
     assert same(graph.bits(), eager.bits())
+
+
+def test_goes_on_without_a_graph_that_does_something_else(job, simulated, monkeypatch):
+    monkeypatch.setattr(cudagraphs.Graph, "replay", lambda graph: None)
+    refused = Training(session_for(job))
+    losses = refused.run(3)
+    monkeypatch.setattr(Session, "uses_graphs", False)
+    eager = Training(session_for(job))
+    assert torch.equal(losses, eager.run(3))
+    assert same(refused.bits(), eager.bits())
+    [line] = refused.said
+    assert line.endswith("other bits as a CUDA graph than without one; goes on without a graph")
+
+
+def test_a_graph_that_must_be_is_not_replaced(job, simulated, monkeypatch):
+    monkeypatch.setattr(cudagraphs.Graph, "replay", lambda graph: None)
+    group = SeedGroup(session_for(job))
+    iterate = MetaIteration(
+        session_for(job), group.thetas, group.optimizer, group.chunks["training"]
+    )
+    with pytest.raises(NoGraph):
+        iterate()
 
 
 def test_out_of_memory_while_a_graph_is_captured(job, memory, simulated):

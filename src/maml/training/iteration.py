@@ -13,7 +13,7 @@ from torch import Tensor
 from maml.algorithm.maml import MetaGradient, meta_gradients
 from maml.algorithm.optimizer import MetaOptimizer
 from maml.compute.chunk import Chunk
-from maml.compute.graphs import captured
+from maml.compute.graphs import NoGraph, captured
 from maml.compute.session import Session
 from maml.networks.network import build_for
 from maml.networks.parameters import Parameters
@@ -24,7 +24,12 @@ class MetaIteration:
     """What a training repeats."""
 
     def __init__(
-        self, session: Session, thetas: Parameters, optimizer: MetaOptimizer, chunk: Chunk
+        self,
+        session: Session,
+        thetas: Parameters,
+        optimizer: MetaOptimizer,
+        chunk: Chunk,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         """Prepare the iterations of a job.
 
@@ -33,9 +38,10 @@ class MetaIteration:
             thetas: θ of each seed of the job, ``(seeds, …)``, on the device.
             optimizer: updates θ in place; its count of updates is the number of the next iteration.
             chunk: how many tasks of each seed's meta-batch to compute at once.
+            say: is told why an iteration that was to be a CUDA graph is none. None: it must be.
         """
         self._session, self._thetas = session, thetas
-        self._optimizer, self._chunk = optimizer, chunk
+        self._optimizer, self._chunk, self._say = optimizer, chunk, say
         self._network = build_for(session.job)
         self._space = session.space("train", session.job.settings.train_queries)
         self._replay: Callable[[], Tensor] | None = None
@@ -47,12 +53,16 @@ class MetaIteration:
 
         Raises:
             UserError: the memory does not suffice for one task.
+            NoGraph: it was to be a CUDA graph and is none, and nobody is told.
         """
         if not self._session.uses_graphs:
-            return self._update(self._chunk.fit(self._meta_gradient))
+            return self._one_by_one()
         if self._replay is None:
             self._replay = self._chunk.fit(self._captured)
         return self._replay()
+
+    def _one_by_one(self) -> Tensor:
+        return self._update(self._chunk.fit(self._meta_gradient))
 
     def _meta_gradient(self, chunk: int) -> MetaGradient:
         job, settings = self._session.job, self._session.job.settings
@@ -81,4 +91,10 @@ class MetaIteration:
         def work() -> Tensor:
             return self._update(self._meta_gradient(chunk))
 
-        return captured(work, self._optimizer.tensors())
+        try:
+            return captured(work, self._optimizer.tensors())
+        except NoGraph as error:
+            if self._say is None:
+                raise
+            self._say(f"{error}; goes on without a graph")
+            return self._one_by_one

@@ -35,7 +35,9 @@ def run(
     stop: Stop,
 ) -> None:
     """Iterate from where ``group`` stands to the end, or to losses that are not finite."""
-    iterate = MetaIteration(session, group.thetas, group.optimizer, group.chunks["training"])
+    iterate = MetaIteration(
+        session, group.thetas, group.optimizer, group.chunks["training"], progress.say
+    )
     snapshots.keep(group)
     while not group.finished:
         if not group.row_is_due:  # it is, if a validation was interrupted

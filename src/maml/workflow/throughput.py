@@ -167,7 +167,9 @@ def _iteration(session: Session, tasks: int) -> Callable[[], None]:
     settings = session.job.settings.model_copy(update={"meta_batch_size": tasks})
     session = replace(session, job=session.job.model_copy(update={"settings": settings}))
     group = SeedGroup(session)
-    iterate = MetaIteration(session, group.thetas, group.optimizer, group.chunks["training"])
+    iterate = MetaIteration(
+        session, group.thetas, group.optimizer, group.chunks["training"], lambda line: None
+    )
     return lambda: iterate().tolist()
 
 
