@@ -147,7 +147,8 @@ def test_what_is_evaluated(monkeypatch, arguments, evaluated):
     [
         (
             ["--further", "x"],
-            "maml: --further: 'x' is not one of: training-classes, running-statistics",
+            "maml: --further: 'x' is not one of: training-classes, running-statistics, "
+            "running-statistics-in-queries",
         ),
         (["--further", "training-classes", "--snapshot", "1"], "maml: --snapshot and --further:"),
     ],

@@ -10,18 +10,20 @@ from table_runs import cells, made_up, notes, select
 
 from maml.configuration.overlays import load
 from maml.files import paths
-from maml.results.details import RUNNING, STATISTICS
+from maml.results import details
 from maml.results.tables import write_tables
 
 BASE = "omniglot-5way-1shot"
 CONV = load([ROOT / "config.yaml"])["networks"]["omniglot-conv"]
 ALPHA = "inner_step_size 0.4 in place of 2.0"
+RUNNING, QUERIES = details.RUNNING
+STATISTICS, OF_QUERIES = details.RUNNING.values()
 SCALE = "test_queries 1 in place of 1 and 15, batch_norm_scale learned in place of fixed"
 LAST = "reported_checkpoint last in place of best"
 VARIANTS = {
     "networks": {"scaled": CONV | {"batch_norm_scale": "learned"}},
     "experiments": {
-        BASE: {"further_evaluations": [RUNNING]},
+        BASE: {"further_evaluations": [RUNNING, QUERIES]},
         "alpha": {"variant_of": BASE, "inner_step_size": 0.4, "further_evaluations": []},
         "scale": {
             "variant_of": BASE,
@@ -56,9 +58,10 @@ def made(tmp_path):
             if job.experiment in WORTH:
                 shift(folder / "evaluation.csv", WORTH[job.experiment], job.seed)
             else:
-                running = paths.further_evaluation(folder, RUNNING)
-                running.write_text((folder / "evaluation.csv").read_text())
-                shift(running, -10.0, job.seed)
+                for kind, points in ((RUNNING, -10.0), (QUERIES, -5.0)):
+                    running = paths.further_evaluation(folder, kind)
+                    running.write_text((folder / "evaluation.csv").read_text())
+                    shift(running, points, job.seed)
         write_tables(config, tmp_path / "runs", tmp_path / "tables")
         return lambda name: (tmp_path / "tables" / name).read_text(encoding="utf-8")
 
@@ -94,6 +97,7 @@ def test_every_number_is_that_of_the_files(made, tmp_path):
         (ALPHA, "alpha", {}),
         (LAST, BASE, {"checkpoint": "last"}),
         (STATISTICS, BASE, {"file": f"evaluation-{RUNNING}.csv"}),
+        (OF_QUERIES, BASE, {"file": f"evaluation-{QUERIES}.csv"}),
     ):
         for queries in (1, 15):
             mean, least_variance = by_hand(tmp_path / "runs", moved, queries, **how)
@@ -117,9 +121,10 @@ def test_a_variant_with_other_queries_is_compared_on_those_that_both_have(made):
 
 def test_each_method_has_the_protocol_first_and_then_its_details(made):
     rows = cells(made()("details.md"), BASE)
-    details = ["the protocol", ALPHA, SCALE, "rotations false in place of true", LAST, STATISTICS]
+    details_before = ["the protocol", ALPHA, SCALE, "rotations false in place of true", LAST]
+    words_of_all = [*details_before, STATISTICS, OF_QUERIES]
     labels = ("MAML", "MAML, first-order")
-    assert list(rows)[1:] == [(label, words) for label in labels for words in details]
+    assert list(rows)[1:] == [(label, words) for label in labels for words in words_of_all]
     assert rows["MAML", ALPHA][0] == "the same"
     assert rows["MAML", "rotations false in place of true"][0] == "others"
     accuracy, k, fifteen = rows["MAML", ALPHA][1:4]

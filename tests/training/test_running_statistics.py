@@ -70,12 +70,16 @@ def test_the_statistics_are_pytorchs_over_every_support_pass(case):
     }
 
 
-def test_every_pass_of_the_evaluation_has_them_and_all_biases_are_adapted(case):
+@pytest.mark.parametrize("kind", ["running-statistics", "running-statistics-in-queries"])
+def test_the_passes_of_the_evaluation_have_them_and_all_biases_are_adapted(case, kind):
     session, theta = case
     job, settings = session.job, session.job.settings
     norms = trained_norms(session, theta)
+    inner = norms
+    if kind == "running-statistics-in-queries":  # the inner loop has those of the images at hand
+        inner = plain_networks.batch_norms(job.network, torch.float64)
     trained = Trained(job, theta, {})
-    measured = list(evaluate_weights(session, trained, session.chunk(5, 3), "running-statistics"))
+    measured = list(evaluate_weights(session, trained, session.chunk(5, 3), kind))
     space = session.space("test", max(settings.test_queries))
     batch = gather(session.images, space.tasks(torch.arange(3)), shots=1, dtype=torch.float64)
     adapted = [name for name in theta if "offset" not in name]
@@ -87,7 +91,7 @@ def test_every_pass_of_the_evaluation_has_them_and_all_biases_are_adapted(case):
             place = settings.test_queries.index(max(settings.test_queries))
             assert measured[0].loss[place, task, step] == pytest.approx(loss.item(), rel=1e-9)
             leaves = {name: value.requires_grad_() for name, value in phi.items()}
-            support = plain_networks.logits(job.network, leaves, batch.support_images[task], norms)
+            support = plain_networks.logits(job.network, leaves, batch.support_images[task], inner)
             of_support = functional.cross_entropy(support, batch.support_labels[task])
             gradients = torch.autograd.grad(of_support, [leaves[name] for name in adapted])
             phi = {name: value.detach() for name, value in leaves.items()}

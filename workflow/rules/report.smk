@@ -28,7 +28,7 @@ rule tables:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
         measured_baselines(),
-        further_evaluations("running-statistics"),
+        further_evaluations("running-statistics", "running-statistics-in-queries"),
     output:
         report(
             "results/{run}/tables/table1.html",

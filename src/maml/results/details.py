@@ -4,8 +4,9 @@ A variant moves away in one detail. Two details need no training of their own: w
 reported, and whose statistics batch norm has in evaluation.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -19,8 +20,12 @@ from maml.results.render import Page, Section
 from maml.results.statistics import accuracies
 from maml.results.variants import in_words, pairs, same_tasks
 
-RUNNING = "running-statistics"
-STATISTICS = "running statistics in batch norm's evaluation in place of the batch's"
+RUNNING = {
+    "running-statistics": "running statistics in evaluation in place of the batch's",
+    "running-statistics-in-queries": "running statistics for query images in place of theirs",
+}
+"""Further evaluation → the detail that it moves."""
+
 CHECKPOINTS = {"best": "last", "last": "best"}
 
 CAPTION = (
@@ -32,6 +37,10 @@ CAPTION = (
     " Running statistics are the mean over the support passes of 1,000 training tasks."
     " Accuracies and their ± as in Table 1. Run: {run}; protocol: {protocol}."
 )
+
+
+Running = Mapping[str, Sequence[Cell]]
+"""Further evaluation → its cells."""
 
 
 @dataclass(frozen=True)
@@ -67,16 +76,15 @@ class Detail:
         return self.moved.text(checkpoint=self.checkpoint)
 
 
-def details(config: Config, cells: Sequence[Cell], running: Sequence[Cell]) -> Iterator[Detail]:
+def details(config: Config, cells: Sequence[Cell], running: Running) -> Iterator[Detail]:
     """Yield each detail of each experiment and method that has variants.
 
     Args:
         config: of the run.
         cells: its evaluations.
-        running: those with running statistics.
+        running: further evaluation → those with running statistics.
     """
     own = {(cell.experiment, cell.method): cell for cell in cells}
-    standing = {(cell.experiment, cell.method): cell for cell in running}
     variants: dict[str, list[str]] = {}
     for variant, base in pairs(config):
         variants.setdefault(base, []).append(variant)
@@ -90,11 +98,13 @@ def details(config: Config, cells: Sequence[Cell], running: Sequence[Cell]) -> I
         reported = config.experiment(experiment).reported_checkpoint
         other = CHECKPOINTS[reported]
         yield Detail(f"reported_checkpoint {other} in place of {reported}", cell, cell, other)
-        if moved := standing.get((experiment, method)):
-            yield Detail(STATISTICS, cell, moved)
+        for kind, words in RUNNING.items():
+            for moved in running[kind]:
+                if (moved.experiment, moved.method) == (experiment, method):
+                    yield Detail(words, cell, moved)
 
 
-def detail_numbers(config: Config, cells: Sequence[Cell], running: Sequence[Cell]) -> pd.DataFrame:
+def detail_numbers(config: Config, cells: Sequence[Cell], running: Running) -> pd.DataFrame:
     """Return a row for each detail and number of query images; accuracies in percent."""
     rows = []
     for each in details(config, cells, running):
@@ -122,14 +132,19 @@ def detail_numbers(config: Config, cells: Sequence[Cell], running: Sequence[Cell
     return pd.DataFrame(rows)
 
 
-def page(config: Config, cells: Sequence[Cell], running: Sequence[Cell]) -> Page:
+def page(config: Config, cells: Sequence[Cell], running: Running) -> Page:
     """Return the details as tables to read, one an experiment."""
     by_experiment: dict[str, list[Detail]] = {}
     for each in details(config, cells, running):
         by_experiment.setdefault(each.base.experiment, []).append(each)
     sections = [_section(config, experiment, found) for experiment, found in by_experiment.items()]
     caption = CAPTION.format(run=config.run, protocol=config.protocol)
-    return Page("What each detail is worth", caption, sections, notes([*cells, *running]))
+    return Page(
+        "What each detail is worth",
+        caption,
+        sections,
+        notes([*chain(cells, *running.values())]),
+    )
 
 
 def _section(config: Config, experiment: str, found: Sequence[Detail]) -> Section:

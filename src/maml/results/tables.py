@@ -44,7 +44,7 @@ def write_tables(config: Config, runs: Path, out: Path) -> None:
         "checkpoints": checkpoints.checkpoint_numbers(config, cells),
     }
     if are_paired(config):
-        running = collect(config, read(config, runs, details.RUNNING))
+        running = {kind: collect(config, read(config, runs, kind)) for kind in details.RUNNING}
         pages["details"] = details.page(config, cells, running)
         numbers_of["details"] = details.detail_numbers(config, cells, running)
     tree = numbers.accuracy_tree([*cells, *beside])

@@ -165,9 +165,11 @@ def evaluate_weights(
     """Measure all test tasks, or those of a further evaluation, some at a time."""
     settings = session.job.settings
     theta = {name: value.to(session.device, session.dtype) for name, value in trained.theta.items()}
-    network = build_for(session.job)
+    network = classifier = build_for(session.job)
+    if further in ("running-statistics", "running-statistics-in-queries"):
+        classifier, theta = with_statistics(session, theta, chunk)
     if further == "running-statistics":
-        network, theta = with_statistics(session, theta, chunk)
+        network = classifier
     return measure_all(
         network,
         session.job.gradient,
@@ -181,6 +183,7 @@ def evaluate_weights(
         steps=settings.test_steps,
         step_size=settings.inner_step_size,
         query_counts=settings.test_queries,
+        classifier=classifier,
     )
 
 

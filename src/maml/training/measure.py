@@ -49,9 +49,11 @@ def measure(
     steps: int,
     step_size: float,
     query_counts: Sequence[int],
+    classifier: Layer | None = None,
 ) -> Measured:
     """Adapt to each task of a batch and measure before the first and after each inner step.
 
+    The query images are classified by ``classifier``, a function of the same φ, if there is one.
     Batch norm uses the statistics of the query images that are classified together, so each count
     is a forward pass of its own: evaluation is transductive, as the authors' is.
     """
@@ -62,7 +64,7 @@ def measure(
         if step > 0:
             support = batch.support_images, batch.support_labels
             phi = adapt(network, method, phi, *support, step_size)
-        measured = [loss(network, phi, *query) for query in queries]
+        measured = [loss(classifier or network, phi, *query) for query in queries]
         accuracies.append(torch.stack([each.accuracies() for each in measured]))
         losses.append(torch.stack([each.values() for each in measured]))
     return Measured(
@@ -84,6 +86,7 @@ def measure_all(
     steps: int,
     step_size: float,
     query_counts: Sequence[int],
+    classifier: Layer | None = None,
 ) -> Iterator[Measured]:
     """Measure tasks 0 to ``tasks`` − 1 of a split, ``chunk`` of them at a time.
 
@@ -104,6 +107,7 @@ def measure_all(
             steps=steps,
             step_size=step_size,
             query_counts=query_counts,
+            classifier=classifier,
         )
 
     while done < tasks:

@@ -1,8 +1,8 @@
 """Batch norm in evaluation with running statistics, as many ports of MAML have it.
 
 The statistics are the mean over the support passes of :data:`TASKS` training tasks, as training
-makes them: at θ and after each inner step but the last, with the batch's own. From then on all
-passes have these, those of the inner loop, too, so that it adapts the biases before batch norm.
+makes them: at θ and after each inner step but the last, with the batch's own. Where the inner loop
+has them, too, it adapts the biases before batch norm, which else takes them away.
 """
 
 from collections import defaultdict

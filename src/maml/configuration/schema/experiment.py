@@ -27,7 +27,9 @@ def _summary(**keywords: Any) -> Any:
     return Field(json_schema_extra={"stage": "summary"}, **keywords)
 
 
-FurtherEvaluation = Literal["training-classes", "running-statistics"]
+FurtherEvaluation = Literal[
+    "training-classes", "running-statistics", "running-statistics-in-queries"
+]
 
 
 class Experiment(Strict):
@@ -76,7 +78,8 @@ class Experiment(Strict):
         "tasks of the classes that were trained on, the same for all seeds; how much better they "
         "are is the overfitting to classes. running-statistics: on the meta-test tasks, with batch "
         "norm's statistics a mean over the support passes of 1,000 training tasks, in place of "
-        "those of the images at hand.",
+        "those of the images at hand. running-statistics-in-queries: the same where the query "
+        "images are classified alone, and not in the inner loop.",
     )
     test_tasks: int = _evaluation(ge=2, description="Meta-test tasks.")
     test_steps: int = _evaluation(
