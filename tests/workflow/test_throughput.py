@@ -6,7 +6,7 @@ import pytest
 from helpers import ROOT
 
 from maml.configuration import config
-from maml.configuration.schema import Network
+from maml.configuration.schema import Initialisation, Network
 from maml.files import paths
 from maml.files.errors import UserError
 from maml.training import iteration
@@ -91,6 +91,10 @@ def test_what_was_measured_is_remembered(job, computed, smoke):
     assert said == ["omniglot-5way-1shot maml iteration", "omniglot-5way-1shot task"]
     assert speed(smoke.job("omniglot-5way-1shot", "maml", 7), said.append) == first
     assert speed(changed(job, iterations=60_000, inner_step_size=0.1), said.append) == first
+    lanczos = job.dataset.model_copy(update={"resize": "lanczos"})
+    he = job.network.model_copy(update={"hidden_initialisation": Initialisation(distribution="he")})
+    other = job.model_copy(update={"dataset": lanczos, "network": he})
+    assert speed(other, said.append) == first
     assert len(said) == 2
 
 

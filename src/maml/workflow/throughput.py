@@ -1,9 +1,10 @@
 """How fast this machine computes a job: measured once, then remembered.
 
 What is remembered is that of the same device, versions, code and amount of computation; the seed,
-the number of iterations and the step sizes do not matter. Machines that share the folder share what
-is remembered, each under the name of its device. On a CPU a large meta-batch is measured by a few
-of its tasks: its time is theirs in proportion, to a tenth, and so takes seconds.
+the number of iterations, the step sizes and where the weights start do not matter. Machines that
+share the folder share what is remembered, each under the name of its device. On a CPU a large
+meta-batch is measured by a few of its tasks: its time is theirs in proportion, to a tenth, and so
+takes seconds.
 """
 
 import json
@@ -106,8 +107,10 @@ def _remembered(
             "versions": provenance.versions(),
             "code": _code(),
             "settings": job.settings.model_dump(include=WORK_OF_BOTH),
-            "dataset": job.dataset.model_dump(exclude={"source", "split_seed"}),
-            "network": job.network.model_dump(),
+            "dataset": job.dataset.model_dump(exclude={"source", "split_seed", "resize"}),
+            "network": job.network.model_dump(
+                exclude={"hidden_initialisation", "head_initialisation"}
+            ),
             "runtime": job.runtime.model_dump(
                 include={"precision", "threads", "task_chunk", "cuda_graphs", "gpu_memory_gib"}
             ),
