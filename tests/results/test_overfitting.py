@@ -57,7 +57,11 @@ def judged(tmp_path, truth, *overlays, seeds=3, experiment=MINI, **options):
         (((60.0, 48.0), (54.0, 48.5)), Verdict.REPRODUCED, ""),
         (((60.0, 48.0), (50.0, 45.0)), Verdict.NOT_REPRODUCED, "test accuracy is lower"),
         (((60.0, 48.0), (61.0, 48.0)), Verdict.NOT_REPRODUCED, "the gap is no smaller"),
-        (((47.5, 48.0), (47.0, 48.5)), Verdict.INCONCLUSIVE, "overfitting to lessen: without it"),
+        (
+            ((47.5, 48.0), (47.0, 48.5)),
+            Verdict.INCONCLUSIVE,
+            "no overfitting is shown that could be lessened",
+        ),
     ],
 )
 def test_each_verdict_is_reached(tmp_path, truth, verdict, says):

@@ -88,6 +88,17 @@ def test_another_meta_batch_only_suggests(tmp_path):
     assert first.remark == "suggests: reproduced"
 
 
+def test_a_variant_that_stands_alone_only_suggests(tmp_path):
+    raw = {"experiments": {"alone": {"variant_of": BASE, "inner_steps": 2}}}
+    chosen = {"select": {"experiments": ["alone"], "methods": ["maml", "maml-dropout"]}}
+    config = configured(raw, chosen)
+    write(config, tmp_path, {"maml": 1.0, "maml-dropout": 1.2})
+    [found] = findings(config, tmp_path)
+    assert (found.cell, found.verdict) == ("alone", Verdict.INCONCLUSIVE)
+    assert found.remark == "suggests: not reproduced; it lengthens the pass"
+    assert found.settle == "the authors' protocol: it has inner_steps 2 in place of 1"
+
+
 def test_what_was_not_timed_is_named(tmp_path):
     found = list(findings(configured({"cost": {"methods": list(ALL)}}), tmp_path))
     assert {(each.verdict, each.settle) for each in found} == {(Verdict.NOT_RUN, "`maml cost`")}

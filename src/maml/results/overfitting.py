@@ -143,8 +143,9 @@ def _judged(finding: Finding, gaps: Gaps) -> Finding:
     if not p_greater(gaps.without) < SIGNIFICANT:
         return found.changed(
             verdict=Verdict.INCONCLUSIVE,
-            settle="overfitting to lessen: without it the gap is "
+            remark="no overfitting is shown that could be lessened: without it the gap is "
             f"{gap.centre:.2f} ± {gap.half_width:.2f}".replace("-", "−"),
+            settle="trainings that overfit",
         )
     if found.p < SIGNIFICANT:
         return found.changed(verdict=Verdict.REPRODUCED)

@@ -9,10 +9,10 @@ import pandas as pd
 from maml.configuration.config import WORK, Config
 from maml.results.claims import method_kind
 from maml.results.finding import Finding, Verdict, gated
-from maml.results.initialisation import compared
+from maml.results.initialisation import HEAD, HIDDEN, compared
 from maml.results.overfitting import without_dropout
 from maml.results.savings import FILE, read
-from maml.results.variants import base_of
+from maml.results.variants import base_of, in_words, moved
 
 SHORTEN = "first-order, Xavier initialisation and gradient dropout shorten each pass"
 
@@ -64,9 +64,8 @@ def findings(config: Config, folder: Path) -> Iterator[Finding]:
             yield finding
             continue
         judged = _judged(finding, 100 * (1 - seconds[arm] / seconds[beside]))
-        changed = sorted(WORK & config.shortenings(arm[0]).keys())
-        reason = f"the full protocol: {', '.join(changed)} as config.yaml has them"
-        yield from gated([judged], reason) if changed else [judged]
+        reasons = list(_lacking(config, beside[0]))
+        yield from gated([judged], "; ".join(reasons)) if reasons else [judged]
 
 
 def comparisons(config: Config) -> Iterator[Comparison]:
@@ -75,7 +74,7 @@ def comparisons(config: Config) -> Iterator[Comparison]:
     kinds = {method_kind(config, name): name for name in reversed(timed)}
     plain = without_dropout(config, timed)
     for experiment in config.select.experiments:
-        if base_of(config, experiment):
+        if base_of(config, experiment) in config.select.experiments:
             continue
         if {"exact", "first-order"} <= kinds.keys():
             both = kinds["first-order"], kinds["exact"]
@@ -89,6 +88,14 @@ def comparisons(config: Config) -> Iterator[Comparison]:
         for kind in ("exact", "first-order"):
             if kind in kinds:
                 yield Comparison("Xavier", (arms.xavier, kinds[kind]), (arms.other, kinds[kind]))
+
+
+def _lacking(config: Config, experiment: str) -> Iterator[str]:
+    """Yield what timings of an experiment lack to decide anything of the paper."""
+    if changed := sorted(WORK & config.shortenings(experiment).keys()):
+        yield f"the full protocol: {', '.join(changed)} as config.yaml has them"
+    if base_of(config, experiment) and moved(config, experiment).keys() - {HIDDEN, HEAD}:
+        yield f"the authors' protocol: it has {in_words(config, experiment)}"
 
 
 def _judged(finding: Finding, saved: pd.Series) -> Finding:
