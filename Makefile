@@ -16,7 +16,7 @@ $(SNAKEMAKE) --configfile workflow/presets/$(1).yaml --report results/$(1)/repor
 @echo "Tables, figures and report.html are in results/$(1)."
 endef
 
-.PHONY: help setup quick quick-miniimagenet smoke paper unlock restore test test-long test-slurm test-mirror lint docs lock upgrade benchmark card card-bundle card-import fuzz mutants clean
+.PHONY: help setup quick quick-miniimagenet verdict-quick smoke paper unlock restore test test-long test-slurm test-mirror lint docs lock upgrade benchmark card card-bundle card-import fuzz mutants clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 20
@@ -28,6 +28,9 @@ quick: setup ## Omniglot, 5-way 1-shot, shortened: minutes on a CPU, nothing to 
 
 quick-miniimagenet: setup ## mini-ImageNet, 5-way 1-shot, shortened
 	$(call preset,quick-miniimagenet)
+
+verdict-quick: setup ## a row of the verdict for every claim, shortened: a quarter of an hour at most
+	$(call preset,verdict-quick)
 
 smoke: setup ## every step on synthetic images, in about a minute
 	$(call preset,smoke)
