@@ -6,6 +6,7 @@ from helpers import ROOT
 from maml.configuration import baselines
 from maml.configuration import config as configuration
 from maml.configuration.overlays import load, merge
+from maml.configuration.schema import BaselineSettings
 from maml.files.errors import UserError
 
 EXPERIMENT = "miniimagenet-5way-1shot"
@@ -18,6 +19,10 @@ def read(**overlay):
 
 def test_there_are_none_unless_selected(paper):
     assert baselines.jobs(paper) == []
+
+
+def test_config_yaml_has_them_in_full(paper):
+    assert paper.baselines == BaselineSettings()
 
 
 def test_there_is_one_an_experiment_and_seed():

@@ -78,7 +78,7 @@ def test_adapting_is_compared_with_no_step(tmp_path):
 
 def test_what_was_chosen_is_said(tmp_path):
     found = judged(tmp_path, 90.0, {}, seeds=2)
-    assert found[LABELS[0]].remark == "chosen: 1 steps of 0.2 or 2 steps of 0.2"
+    assert found[LABELS[0]].remark == "chosen: step size 0.2, step 1 or step size 0.2, step 2"
     assert found[LABELS[-1]].remark == "chosen: cosine distance"
 
 

@@ -118,6 +118,6 @@ def _chosen(cell: Cell, kind: Kind) -> str:
             chosen = result.origin["chosen"]
             text = f"{chosen['choice']} distance"
             if kind.baseline == FINE_TUNING:
-                text = f"{chosen['step']} steps of {chosen['choice']:g}"
+                text = f"step size {chosen['choice']:g}, step {chosen['step']}"
             texts[text] = None
     return f"chosen: {' or '.join(texts)}" if texts else ""
