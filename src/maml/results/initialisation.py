@@ -131,7 +131,9 @@ def _judged(finding: Finding, xavier: Cell, other: Cell) -> Finding:
         ratios.append(math.log2(others / own))
     if not ratios:
         return finding.changed(
-            verdict=Verdict.INCONCLUSIVE, settle=f"longer trainings: none reaches {REACHED:.0%}"
+            verdict=Verdict.INCONCLUSIVE,
+            remark=f"neither reaches {100 * REACHED:.0f} %",
+            settle="longer trainings",
         )
     middle = float(np.mean(ratios))
     half = math.inf
