@@ -107,7 +107,7 @@ class Rounded(TorchDispatchMode):
     ) -> Tensor:
         onto, left, right = arguments
         product = self._round(PRODUCT[packet](left, right))
-        return (beta * onto).add_(product, alpha=alpha)
+        return torch.add(beta * onto, product, alpha=alpha)
 
     def _round(self, result: Tensor) -> Tensor:
         return self._results(result) if result.dtype == torch.float32 else result
