@@ -1,6 +1,7 @@
 """Keeping a run's results in git, and tracing them there."""
 
 import json
+import os
 import shutil
 from contextlib import chdir
 from pathlib import Path
@@ -122,6 +123,20 @@ def test_is_traced_there_without_the_run(project, capsys):
         text = f"of {what}  {NOW[CODE.get(what, what)][:12]} of commit {COMMIT[:12]}, the code that"
         assert said.count(text) == (methods + baselines).count(what)
     assert "not recorded" not in said
+
+
+@pytest.mark.parametrize("folder", ["", "results", "elsewhere"])
+def test_is_traced_from_any_folder(project, capsys, monkeypatch, folder):
+    kept.keep("tiny")
+    table = Path("results/kept/tiny/tables/table1.md").absolute()
+    start = Path(folder)
+    start.mkdir(exist_ok=True)
+    monkeypatch.chdir(start)
+    trace(Path(os.path.relpath(table)))
+    assert "every digest that was noted agrees" in capsys.readouterr().out
+    other = table.with_name("kept.json")
+    with pytest.raises(UserError, match=f"{other} is not a table; name a file in "):
+        trace(Path(os.path.relpath(other)))
 
 
 def test_a_trace_finds_what_is_not_as_it_was_kept(project, capsys, monkeypatch):
