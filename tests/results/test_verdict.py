@@ -59,6 +59,13 @@ def test_a_shortened_run_reproduces_nothing(verdict):
     assert "a shortened run decides none" in content["answer"][2]
 
 
+def test_a_test_that_all_rows_share_stands_above_them_once(verdict):
+    read = verdict()
+    for text in read("verdict.md"), read("verdict.html"):
+        assert text.count("which is one training on tasks of its own") == 1
+        assert text.count("seconds of a meta-iteration") > 1  # one of three tests
+
+
 def test_the_same_run_gives_the_same_bytes(verdict, tmp_path):
     first = verdict()("verdict.html"), (tmp_path / "verdict/first-order-trade-off.svg").read_bytes()
     again = verdict()("verdict.html"), (tmp_path / "verdict/first-order-trade-off.svg").read_bytes()

@@ -56,11 +56,13 @@ class Section:
         title: above it; none if it is the page's only table.
         table: texts; its columns are names, or pairs of a group's name (may be empty) and a name.
         ours: for each row whether it is one of ours, and so stands out.
+        rule: what is said of all rows, above the table; may be empty.
     """
 
     title: str
     table: pd.DataFrame
     ours: list[bool]
+    rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,16 @@ def markdown(page: Page) -> str:
     for section in page.sections:
         if section.title:
             parts.append(f"## {section.title}")
-        flat = section.table.set_axis(_headings(section.table), axis="columns")
-        align = ["left" if _is_text(name) else "right" for name in section.table.columns]
-        parts.append(
-            flat.map(_for_markdown).to_markdown(index=False, disable_numparse=True, colalign=align)
-        )
+        parts += [_for_markdown(section.rule), markdown_table(section.table)]
     parts.append("\n".join(f"- {_for_markdown(note)}" for note in page.notes))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """Return a table as Markdown that is readable in a terminal too."""
+    flat = table.set_axis(_headings(table), axis="columns")
+    align = ["left" if _is_text(name) else "right" for name in table.columns]
+    return flat.map(_for_markdown).to_markdown(index=False, disable_numparse=True, colalign=align)
 
 
 def html_page(page: Page) -> str:
@@ -167,7 +172,8 @@ def _html_section(number: int, section: Section) -> str:
     )
     text = styler.to_html(table_uuid=str(number))
     heading = f"  <h2>{html.escape(section.title)}</h2>\n" if section.title else ""
-    return f'{heading}  <div class="scroll">\n{text}  </div>'
+    rule = f"  <p>{html.escape(section.rule)}</p>\n" if section.rule else ""
+    return f'{heading}{rule}  <div class="scroll">\n{text}  </div>'
 
 
 def _headings(table: pd.DataFrame) -> list[str]:

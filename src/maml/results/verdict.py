@@ -129,13 +129,23 @@ def page(
     sections = []
     for number, title in CLAIMS.items():
         rows = [finding for finding in findings if finding.claim == number]
-        table = pd.DataFrame([_texts(finding) for finding in rows])
+        rule, table = rule_and_table([texts(finding) for finding in rows])
         ours = [finding.verdict != Verdict.NOT_RUN for finding in rows]
-        sections.append(Section(f"{number}. {title}", table, ours))
+        sections.append(Section(f"{number}. {title}", table, ours, rule))
     return Page("Verdict", caption, sections, notes(cells), lead=answer)
 
 
-def _texts(finding: Finding) -> dict[str, str]:
+def rule_and_table(rows: Sequence[dict[str, str]]) -> tuple[str, pd.DataFrame]:
+    """Return findings as a table, and the test of all of them, if it is one, as a sentence."""
+    table = pd.DataFrame(rows)
+    tests = list(dict.fromkeys(table["test"]))
+    if len(tests) > 1:
+        return "", table
+    return "" if tests == [NOT_RUN] else f"Test: {tests[0]}.", table.drop(columns="test")
+
+
+def texts(finding: Finding) -> dict[str, str]:
+    """Return a finding as a row to read, column → text."""
     margin = NOT_RUN if math.isnan(finding.margin) else f"{finding.margin:.2f} {finding.unit}"
     return {
         "experiment": finding.cell or NOT_RUN,
