@@ -375,14 +375,17 @@ def schema(
 
 @app.command()
 def readme(
-    page: Annotated[Path, typer.Argument(help="The page to change.")] = Path("README.md"),
+    pages: Annotated[
+        list[Path] | None, typer.Argument(help="The pages to change, if not the project's.")
+    ] = None,
     config: ConfigFiles = DEFAULT,
 ) -> None:
-    """Write into the README what results/kept has of Table 1, and lines of code as they are now."""
+    """Write into the pages what results/kept has, and lines of code as they are now."""
     from maml.files.paths import KEPT
-    from maml.workflow.frontpage import write_page
+    from maml.workflow.pages import PAGES, write_page
 
-    write_page(page, configuration.read(config), KEPT)
+    for page in pages or PAGES:
+        write_page(page, configuration.read(config), KEPT)
 
 
 @contextmanager

@@ -4,7 +4,10 @@ import os
 
 import pytest
 from pipeline import Project, copy_project
+from table_runs import made_up, write
 from warm import warm
+
+from maml.configuration.unambiguous import dump
 
 OVERLAY = """
 select:
@@ -75,3 +78,17 @@ def _project(folder):
     project = copy_project(folder)
     project.overlay("tests.yaml", OVERLAY)
     return project
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Return a function that keeps a made-up run of that name."""
+
+    def keep(name, *overlays):
+        config = made_up({"run": name}, *overlays)
+        write(config, tmp_path / name / "runs")
+        text = dump(config.model_dump(mode="json", exclude_unset=True))
+        (tmp_path / name / "config.yaml").write_text(text)
+        return tmp_path
+
+    return keep

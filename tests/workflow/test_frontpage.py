@@ -1,65 +1,18 @@
 """The results on the front page are those that are kept, and nothing else counts as one."""
 
-import re
-
 import pytest
-from helpers import ROOT
-from table_runs import made_up, select, write
+from table_runs import made_up, select
 
-from maml.configuration.unambiguous import dump
-from maml.files import paths
-from maml.files.errors import UserError
-from maml.workflow.frontpage import BEGIN, END, results, with_lines, write_page
+from maml.workflow.frontpage import results
 
 MLP, CONV = "omniglot-5way-1shot-mlp", "omniglot-5way-1shot"
 BOTH = ["maml", "fomaml"]
-
-
-@pytest.fixture
-def kept(tmp_path):
-    """Return a function that keeps a made-up run of that name."""
-
-    def keep(name, *overlays):
-        config = made_up({"run": name}, *overlays)
-        write(config, tmp_path / name / "runs")
-        text = dump(config.model_dump(mode="json", exclude_unset=True))
-        (tmp_path / name / "config.yaml").write_text(text)
-        return tmp_path
-
-    return keep
 
 
 def rows(text):
     """Return first cell → the others of the table."""
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
     return {cells[0]: cells[1:] for cells in lines[2:]}
-
-
-def test_the_readme_has_what_is_kept(paper):
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
-    _, _, rest = page.partition(BEGIN)
-    written, end, _ = rest.partition(END)
-    assert end
-    assert written == results(paper, ROOT / paths.KEPT), "run `maml readme`"
-
-
-def test_its_links_lead_to_the_lines_of_today(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(re.findall(r"\.py#L\d+", page)) > 8
-    assert with_lines(page) == page, "run `maml readme`"
-
-
-def test_a_link_to_what_is_gone_is_said(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "one.py").write_text("\n\nclass Two:\n    def three(self): ...\n")
-    page = "[`Two`](src/one.py#L9), [`three`](src/one.py#L9)"
-    assert with_lines(page) == "[`Two`](src/one.py#L3), [`three`](src/one.py#L4)"
-    with pytest.raises(UserError, match=r"Four in src.one\.py"):
-        with_lines("[`Four`](src/one.py#L9)")
-    with pytest.raises(UserError, match=r"Two in src.gone\.py"):
-        with_lines("[`Two`](src/gone.py#L9)")
 
 
 def test_a_cell_has_its_accuracy_interval_difference_and_state(kept):
@@ -110,23 +63,3 @@ def test_the_run_that_went_farthest_is_shown_and_the_shorter_one_says_so(kept):
 def test_what_departs_from_the_protocol_is_no_result(kept, change):
     folder = kept("other", select([CONV], BOTH, [0]), change)
     assert results(made_up(), folder).startswith("**0 of 8 columns at full length.**\n")
-
-
-def test_only_what_stands_between_the_markers_is_written(kept, tmp_path):
-    folder = kept("one", select([CONV], BOTH, [0]))
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}old\n{END}after\n", encoding="utf-8")
-    write_page(page, made_up(), folder)
-    text = page.read_text(encoding="utf-8")
-    assert re.fullmatch(f"before\n{BEGIN}.*{END}after\n", text, flags=re.DOTALL)
-    assert "old" not in text
-    write_page(page, made_up(), folder)
-    assert page.read_text(encoding="utf-8") == text
-
-
-def test_a_page_without_markers_is_left_alone(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("mine\n")
-    with pytest.raises(UserError, match="no place for results"):
-        write_page(page, made_up(), tmp_path)
-    assert page.read_text() == "mine\n"

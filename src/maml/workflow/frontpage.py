@@ -1,7 +1,6 @@
-"""What the README repeats: Table 1 as far as it was run, from what is kept, and lines of code."""
+"""What the README repeats of what is kept: Table 1 as far as it was run."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import Any, NamedTuple
 from maml.configuration import config as configuration
 from maml.configuration.config import Config
 from maml.configuration.schema import Experiment, stage_decided_by
-from maml.files.atomic import atomic_file
-from maml.files.errors import UserError
 from maml.results import paper
 from maml.results.cells import NOT_RUN, Cell, collect, percent
 from maml.results.paper import DECIMALS, Column
@@ -19,9 +16,6 @@ from maml.results.runs import read
 from maml.results.statistics import accuracies, paired_difference
 from maml.results.table1 import describe
 
-BEGIN = "<!-- begin: results, written by `maml readme` from results/kept -->\n"
-END = "<!-- end: results -->\n"
-LINK = re.compile(r"\[`(\w+)`\]\((src/[\w/]+\.py)#L\d+\)")
 METHODS = ("maml", "fomaml")
 HEADINGS = ("column of Table 1", "the paper", "MAML", "first-order MAML", "difference", "state")
 
@@ -53,30 +47,6 @@ class Run(NamedTuple):
     def seeds(self) -> int:
         """How many there are."""
         return min(len(cell.results) for cell in self.cells.values())
-
-
-def write_page(page: Path, config: Config, kept: Path) -> None:
-    """Put what is kept between the two markers of a page, and lead its links to the right lines.
-
-    Args:
-        page: ``README.md``.
-        config: the protocol.
-        kept: ``results/kept``.
-
-    Raises:
-        UserError: the page has no markers, a kept run cannot be read, or what a link leads to is
-            not there.
-    """
-    text = page.read_text(encoding="utf-8") if page.is_file() else ""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise UserError(
-            f"{page} has no place for results: a line {BEGIN.strip()}, and {END.strip()}"
-        )
-    text = with_lines(before + begin + results(config, kept) + end + after)
-    with atomic_file(page) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
 
 
 def results(config: Config, kept: Path) -> str:
@@ -234,22 +204,3 @@ def _seeds(count: int) -> str:
 
 def _row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def with_lines(text: str) -> str:
-    """Return a page whose links to functions and classes have the lines where those are now.
-
-    Raises:
-        UserError: a file or what is linked in it is not there any more.
-    """
-    return LINK.sub(lambda link: f"[`{link[1]}`]({link[2]}#L{_line(link[1], Path(link[2]))})", text)
-
-
-def _line(name: str, path: Path) -> int:
-    """Return the line on which a function or class is defined."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        defined = re.compile(rf"\s*(def|class) {name}\b")
-        return next(number for number, line in enumerate(lines, start=1) if defined.match(line))
-    except (OSError, StopIteration) as error:
-        raise UserError(f"a link leads to {name} in {path}, and it is not there") from error
