@@ -7,6 +7,7 @@ from sphinx.application import Sphinx
 ORDER = {
     "Run it": ["docs/running", "docs/resumption", "docs/cluster", "docs/versioning"],
     "Read the results": [
+        "docs/verdict",
         "results/kept/*/README",
         "docs/tables",
         "docs/baselines",

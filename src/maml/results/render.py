@@ -90,16 +90,14 @@ def markdown(page: Page) -> str:
     for section in page.sections:
         if section.title:
             parts.append(f"## {section.title}")
-        parts += [_for_markdown(section.rule), markdown_table(section.table)]
+        flat = section.table.set_axis(_headings(section.table), axis="columns")
+        align = ["left" if _is_text(name) else "right" for name in section.table.columns]
+        parts += [
+            _for_markdown(section.rule),
+            flat.map(_for_markdown).to_markdown(index=False, disable_numparse=True, colalign=align),
+        ]
     parts.append("\n".join(f"- {_for_markdown(note)}" for note in page.notes))
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def markdown_table(table: pd.DataFrame) -> str:
-    """Return a table as Markdown that is readable in a terminal too."""
-    flat = table.set_axis(_headings(table), axis="columns")
-    align = ["left" if _is_text(name) else "right" for name in table.columns]
-    return flat.map(_for_markdown).to_markdown(index=False, disable_numparse=True, colalign=align)
 
 
 def html_page(page: Page) -> str:

@@ -62,9 +62,9 @@ def results(config: Config, kept: Path) -> str:
     lines = [
         f"**{_count(found, len(columns))}**",
         "",
-        _row(HEADINGS),
-        _row(["---"] * len(HEADINGS)),
-        *(_row(_cells(column, run)) for column, run in zip(columns, found, strict=True)),
+        row(HEADINGS),
+        row(["---"] * len(HEADINGS)),
+        *(row(_cells(column, run)) for column, run in zip(columns, found, strict=True)),
         "",
         _explained([run for run in found if run]),
     ]
@@ -150,7 +150,7 @@ def _printed(column: Column) -> str:
     table = paper.table1()
     own = table[(table[list(Column._fields)] == list(column)).all(axis="columns")]
     decimals = DECIMALS[column.dataset]
-    numbers = {row.row: percent(row.accuracy, row.ci95, decimals) for row in own.itertuples()}
+    numbers = {each.row: percent(each.accuracy, each.ci95, decimals) for each in own.itertuples()}
     text = numbers["MAML"]
     if first_order := numbers.get("MAML, first-order approx."):
         text += f"; first-order {first_order}"
@@ -202,5 +202,6 @@ def _seeds(count: int) -> str:
     return f"{count} seed{'' if count == 1 else 's'}"
 
 
-def _row(cells: Iterable[str]) -> str:
+def row(cells: Iterable[str]) -> str:
+    """Return a row of a table in Markdown."""
     return f"| {' | '.join(cells)} |"

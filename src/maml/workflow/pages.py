@@ -9,12 +9,15 @@ from maml.configuration.config import Config
 from maml.files import paths
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
-from maml.workflow import frontpage
+from maml.workflow import frontpage, verdictpage
 
-PAGES = (Path("README.md"),)
+PAGES = (Path("README.md"), Path("docs/verdict.md"))
 """Those of this project."""
 
-PARTS: Mapping[str, Callable[[Config, Path], str]] = {"results": frontpage.results}
+PARTS: Mapping[str, Callable[[Config, Path], str]] = {
+    "results": frontpage.results,
+    **verdictpage.PARTS,
+}
 """Name in a marker → what writes the part, from the protocol and ``results/kept``."""
 
 BEGIN = "<!-- begin: {name}, written by `maml readme` from results/kept -->\n"

@@ -1,0 +1,191 @@
+"""The page of the verdict has what is kept, its rules are those that decide, its presets do."""
+
+import json
+import re
+
+import pytest
+from helpers import ROOT
+from table_runs import select
+
+from maml.configuration import config as configuration
+from maml.files.errors import UserError
+from maml.results import gradients, initialisation, overfitting, passes
+from maml.results.claims import method_kind
+from maml.results.tables import write_tables
+from maml.results.variants import without_variants
+from maml.results.verdict import CLAIMS, write_verdict
+from maml.workflow.verdictpage import PARTS, PRESETS, answers, claim, curves, hours
+
+PAGE = (ROOT / "docs" / "verdict.md").read_text(encoding="utf-8")
+WORDS = " ".join(PAGE.split())
+OMNIGLOT, MLP = "omniglot-5way-1shot", "omniglot-5way-1shot-mlp"
+COLUMNS = (OMNIGLOT, "omniglot-20way-1shot", "miniimagenet-5way-1shot")
+
+
+def rows(text):
+    """Return the cells of each row of the tables in a text, headings left out."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    rules = [number for number, cells in enumerate(lines) if set(cells[0]) == {"-"}]
+    return [cells for number, cells in enumerate(lines) if not {number, number + 1} & {*rules}]
+
+
+@pytest.fixture
+def page_of(kept):
+    """Return a function that keeps a made-up run with its tables and verdict."""
+
+    def keep(name, *overlays):
+        folder = kept(name, *overlays)
+        config = configuration.read([folder / name / "config.yaml"])
+        write_tables(config, folder / name / "runs", folder / name / "tables")
+        write_verdict(config, folder / name / "runs", folder / name / "verdict")
+        return folder
+
+    return keep
+
+
+def test_the_page_has_every_part_and_every_claim():
+    assert set(PARTS) <= set(re.findall(r"<!-- begin: ([\w-]+),", PAGE))
+    headings = re.findall(r"^### (\d)\. (.*)$", PAGE, flags=re.MULTILINE)
+    assert {int(number): title for number, title in headings} == CLAIMS
+
+
+def test_its_rules_have_the_numbers_that_decide(paper):
+    bounds = paper.verdict
+    for words in (
+        f"compared with {bounds.queries} query images a class",
+        f"may be {bounds.saving:g} % less work, or {1 + bounds.saving / 100:.2f} times the rate, "
+        f"which is {100 * (1 - 1 / (1 + bounds.saving / 100)):.0f} % less",
+        f"within {bounds.saving_margin:g} points of the reading",
+        f"shorter by less than {bounds.saving_margin:g} points",
+        f"snapshot from iteration {bounds.from_iteration:,} on",
+        f"is at least {bounds.cosine:g}",
+        f"at most {bounds.norm_ratio:g}. *Not reproduced*",
+        "(claims {}, {}, {} and {})".format(*bounds.adjusted),
+        f"validation accuracy reaches {100 * initialisation.REACHED:.0f} %",
+        f"below {initialisation.MARGIN:g}.",
+    ):
+        assert words in WORDS, words
+
+
+def test_its_details_have_the_numbers_of_the_protocol(paper):
+    sizes = dict.fromkeys(f"{each.inner_step_size}" for each in map(paper.experiment, COLUMNS))
+    assert list(sizes) == ["2.0", "0.05"]
+    assert "here 2.0, 2.0, 0.05 on the mean loss" in WORDS
+    classes = paper.datasets["omniglot"].classes
+    assert f"**{classes.train} / {classes.val} / {classes.test} characters**" in WORDS
+    settings = paper.experiment("miniimagenet-5way-5shot")
+    tasks = dict.fromkeys(paper.experiment(name).meta_batch_size for name in COLUMNS)
+    assert "of {}, {} and {} tasks".format(*tasks) in WORDS
+    for words in (
+        f"elementwise at ±{settings.meta_gradient_clip:g} on mini-ImageNet",
+        f"**{settings.training_tasks:,} training tasks",
+        f"{settings.iterations:,} iterations",
+        f"Evaluation: {settings.test_tasks} tasks, [{settings.test_steps} inner steps]",
+    ):
+        assert words in WORDS, words
+
+
+def test_its_times_are_those_of_the_page_on_running():
+    running = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    times = {cells[0]: cells[-1] for cells in rows(running)}
+    of_presets = re.findall(r"^\| (`[\w-]+`) \|.* \| ([^|]*) \|$", PAGE, flags=re.MULTILINE)
+    assert len(of_presets) == 7
+    assert all(times[preset] == time for preset, time in of_presets)
+    assert "27 days on two cores, by `maml plan`" in times["none (`make paper`)"]
+    assert "27 days on two cores, by `maml plan`" in WORDS
+
+
+def claims_of(preset):
+    """Return the claims that the verdict of a preset has something to say on."""
+    config = configuration.read(
+        [ROOT / "config.yaml", ROOT / "workflow" / "presets" / f"{preset}.yaml"]
+    )
+    columns = without_variants(config).select.experiments
+    kinds = {method_kind(config, name) for name in config.select.methods}
+    asked = {
+        1: columns,
+        2: columns and {"exact", "first-order"} <= kinds,
+        3: columns and {"exact", "first-order"} <= kinds,
+        4: gradients.is_probed(config),
+        5: columns,
+        6: config.select.baselines,
+        7: list(initialisation.compared(config)),
+        8: overfitting.without_dropout(config, config.select.methods),
+        9: [each for each in passes.comparisons(config) if each.what != "first-order"],
+    }
+    return {number for number, there in asked.items() if there}
+
+
+def test_presets_measure_what_they_are_said_to():
+    said = {
+        cells[0].strip("`"): set(map(int, cells[1].split(", ")))
+        for cells in rows(PAGE[PAGE.index("## How each part is produced") :])
+        if cells[0].startswith("`")
+    }
+    assert len(said) == 7
+    for preset, claims in said.items():
+        assert claims == claims_of(preset), preset
+        assert f"snakemake --configfile workflow/presets/{preset}.yaml" in PAGE
+    assert set(PRESETS) == set(CLAIMS)
+    for number, presets in PRESETS.items():
+        assert all(number in said[preset] for preset in presets), number
+
+
+def test_another_kept_run_is_on_the_page(page_of, paper):
+    page_of("one", select([MLP], ["maml", "fomaml"], [0]))
+    folder = page_of("two", select([OMNIGLOT], ["maml", "fomaml"], [0, 1, 2]))
+    said = answers(paper, folder)
+    standing = {cells[0][1]: cells[1:] for cells in rows(said)}
+    assert standing["1"][0] == "1 not reproduced, 1 inconclusive, 8 not run"
+    assert standing["1"][1] == (
+        "[one](results/kept/one/verdict/verdict.md), [two](results/kept/two/verdict/verdict.md)"
+    )
+    assert standing["7"][0] == "**no run is kept**"
+    quoted = json.loads((folder / "two" / "verdict" / "verdict.json").read_text())["answer"]
+    assert f"- [two](results/kept/two/verdict/verdict.md): {' '.join(quoted)}" in said
+
+    first = claim(1, paper, folder)
+    assert first.count("which is one training on tasks of its own") == 1
+    assert [(cells[0][1:4], cells[1]) for cells in rows(first)] == [
+        ("one", MLP),
+        ("two", OMNIGLOT),
+    ]
+    assert "Not run: MAML: omniglot-5way-5shot-mlp, omniglot-5way-5shot," in first
+    second = [cells for cells in rows(claim(2, paper, folder)) if cells[0].startswith("[two]")]
+    assert [cells[5].startswith("+2.00 ± ") for cells in second] == [True, True]
+    assert "`dropout` measures it" in claim(8, paper, folder)
+    assert [(cells[0][1:4], cells[3]) for cells in rows(hours(paper, folder))] == [
+        ("one", "1"),
+        ("one", "1"),
+        ("two", "3"),
+        ("two", "3"),
+    ]
+
+
+def test_figures_are_shown_where_they_are(page_of, paper):
+    folder = page_of("one", select([OMNIGLOT], ["maml", "fomaml"], [0]))
+    figure = "(results/kept/one/figures/accuracy-by-step.png)"
+    assert figure not in claim(5, paper, folder)
+    assert "Nothing" in curves(paper, folder)
+    (folder / "one" / "figures").mkdir()
+    for name in ("accuracy-by-step", "learning-curves"):
+        (folder / "one" / "figures" / f"{name}.png").touch()
+    assert figure in claim(5, paper, folder)
+    assert figure not in claim(4, paper, folder)
+    assert "one](results/kept/one/figures/learning-curves.png)" in curves(paper, folder)
+
+
+def test_nothing_kept_is_said(paper, tmp_path):
+    assert answers(paper, tmp_path).startswith("Nothing has been kept yet.\n")
+    assert answers(paper, tmp_path).count("no run is kept") == len(CLAIMS)
+    assert hours(paper, tmp_path) == "Nothing has been kept yet.\n"
+
+
+def test_a_damaged_verdict_is_said(kept, paper):
+    folder = kept("one", select([OMNIGLOT], ["maml"], [0]))
+    (folder / "one" / "verdict").mkdir()
+    (folder / "one" / "verdict" / "verdict.json").write_text("{}")
+    with pytest.raises(UserError, match=r"verdict\.json is damaged"):
+        claim(1, paper, folder)
+    with pytest.raises(UserError, match=r"cost\.csv is damaged"):
+        hours(paper, folder)
