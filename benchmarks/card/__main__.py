@@ -147,7 +147,8 @@ def _take_over(previous: Path, record: Record, work: Path) -> None:
         print(f"{record.take_over(before, STEPS)} results taken over from {previous}")
     if (previous / TRAINED).is_file():
         with tarfile.open(previous / TRAINED) as archive:
-            archive.extractall(work, filter="data")
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # since Python 3.11.4
+            archive.extractall(work)
 
 
 def _pack(work: Path, target: Path) -> None:

@@ -17,6 +17,7 @@ from maml.files.atomic import atomic_folder
 from maml.files.errors import UserError
 from maml.files.paths import WEIGHTS
 from maml.files.provenance import file_digest
+from maml.files.unpacking import extract_all
 from maml.training import weights
 
 OUT = ROOT / "results" / "card"  # and the device's name
@@ -68,7 +69,7 @@ def _networks(archive: Path, scratch: Path) -> list[Path]:
     if not archive.is_file():
         return []
     with tarfile.open(archive) as file:
-        file.extractall(scratch, filter="data")
+        extract_all(file, scratch)
     return sorted(path.parent for path in scratch.glob(f"results/**/{EVALUATION}"))
 
 

@@ -20,6 +20,7 @@ from maml.configuration import config
 from maml.data.download import download
 from maml.data.prepare import prepare
 from maml.files.errors import UserError
+from maml.files.unpacking import extract_all
 
 SMOKE = ROOT / "workflow" / "presets" / "smoke.yaml"
 
@@ -251,7 +252,7 @@ def test_a_simulated_card_shows_all_goes_on_and_is_filed(prepared, tmp_path, cap
 
     weights = next(filed.glob("*/*/*/best.safetensors"))
     with tarfile.open(second / plan.TRAINED) as archive:
-        archive.extractall(tmp_path / "changed", filter="data")
+        extract_all(archive, tmp_path / "changed")
     changed = next((tmp_path / "changed").rglob("seed-0/best.safetensors"))
     changed.write_bytes(changed.with_name("last.safetensors").read_bytes() + weights.read_bytes())
     with tarfile.open(second / plan.TRAINED, "w") as archive:

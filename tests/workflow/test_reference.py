@@ -30,6 +30,7 @@ def test_the_pages_are_up_to_date(written, name):
 def test_every_key_has_its_row(written):
     page = (written / "configuration.md").read_text(encoding="utf-8")
     rows = set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE))
+    rows |= set(re.findall(r"An experiment may have `(\w+)`, too", page))
     for part in configuration.PLACES.values():
         described = {key for key, field in part.model_fields.items() if field.description}
         assert described <= rows

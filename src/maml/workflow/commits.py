@@ -11,6 +11,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from maml.files.unpacking import extract_all
+
 ASKED = (
     "from maml.files.codedigest import JOBS, code_of;"
     "of = {job: code_of(job) for job in ('train', 'evaluate', 'baselines') if job in JOBS}",
@@ -41,7 +43,7 @@ def code_at(commit: str) -> dict[str, str]:
         return {}
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(folder, filter="data")
+            extract_all(files, Path(folder))
         environment = {**os.environ, "PYTHONPATH": str(Path(folder, "src"))}
         for question in ASKED:
             words = [sys.executable, "-c", f"import json; {question}; print(json.dumps(digests))"]
