@@ -15,7 +15,7 @@ from maml.files.unpacking import extract_all
 
 ASKED = (
     "from maml.files.codedigest import JOBS, code_of;"
-    "of = {job: code_of(job) for job in ('train', 'evaluate', 'baselines') if job in JOBS}",
+    "digests = {job: code_of(job) for job in ('train', 'evaluate', 'baselines') if job in JOBS}",
     "from maml.files.codedigest import code_of;"
     "digests = {job: code_of(job) for job in ('train', 'evaluate')}",
     "from maml.codedigest import code_digest;"
