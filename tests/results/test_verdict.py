@@ -50,7 +50,7 @@ def test_the_answer_quotes_the_findings(verdict):
     worth, cost, standing = json.loads(verdict()("verdict.json"))["answer"]
     assert "is +2.00 points in 1 cell: shown to be nearly the same in 0, different in 1" in worth
     assert cost == "What they cost was not measured in this run."
-    assert standing.startswith("Of the paper's 10 cells for these methods, 0 are reproduced, 1 are")
+    assert standing.startswith("Of the paper's 10 cells for these methods: 0 reproduced, 1 not")
 
 
 def test_a_shortened_run_reproduces_nothing(verdict):

@@ -50,9 +50,10 @@ def _standing(config: Config, findings: Sequence[Finding]) -> str:
     shortened = any(map(config.shortenings, config.select.experiments))
     note = " (a shortened run decides none)" if shortened else ""
     return (
-        f"Of the paper's {len(cells)} cells for these methods, {counts[Verdict.REPRODUCED]} are "
-        f"reproduced, {counts[Verdict.NOT_REPRODUCED]} are not, {counts[Verdict.INCONCLUSIVE]} are "
-        f"inconclusive and {counts[Verdict.NOT_RUN]} were not run{note}{reason}."
+        f"Of the paper's {len(cells)} cells for these methods: {counts[Verdict.REPRODUCED]} "
+        f"reproduced, {counts[Verdict.NOT_REPRODUCED]} not reproduced, "
+        f"{counts[Verdict.INCONCLUSIVE]} inconclusive, {counts[Verdict.NOT_RUN]} not "
+        f"run{note}{reason}."
     )
 
 
