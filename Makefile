@@ -75,10 +75,10 @@ docs: setup ## README and docs as one site, site/index.html; a link that leads n
 	$(BIN)/sphinx-build -E -q -W --keep-going -c docs . site
 
 # Versions are part of a result: those of torch and numpy move only by hand, and by a reason.
-lock: setup ## add to the lock what pyproject.toml asks for anew; no other version moves
+lock: $(BIN)/uv ## add to the lock what pyproject.toml asks for anew; no other version moves
 	$(LOCK)
 
-upgrade: setup ## choose all versions anew but those of torch and numpy
+upgrade: $(BIN)/uv ## choose all versions anew but those of torch and numpy
 	sed -n '/^\(torch\|torchvision\|numpy\)==/s/ \\$$//p' requirements.lock > .pins.part
 	$(LOCK) --upgrade --constraint .pins.part
 	rm .pins.part
@@ -106,6 +106,10 @@ card-import: setup ## file what `make card` brought back: FROM=<folder>
 
 clean: ## remove .venv and site; data and results stay
 	rm -rf .venv site
+
+# Who only pins needs no environment made anew, from which a training may be running.
+$(BIN)/uv:
+	$(MAKE) setup
 
 # Made whole or made again: the last line marks a complete environment.
 $(BIN)/complete: requirements.lock requirements-uv.lock pyproject.toml
