@@ -29,7 +29,7 @@ quick: setup ## Omniglot, 5-way 1-shot, shortened: minutes on a CPU, nothing to 
 quick-miniimagenet: setup ## mini-ImageNet, 5-way 1-shot, shortened
 	$(call preset,quick-miniimagenet)
 
-verdict-quick: setup ## a row of the verdict for every claim, shortened: a quarter of an hour at most
+verdict-quick: setup ## a row of the verdict for every claim, shortened, in minutes
 	$(call preset,verdict-quick)
 
 smoke: setup ## every step on synthetic images, in about a minute
