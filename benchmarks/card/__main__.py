@@ -21,7 +21,6 @@ from benchmarks.card.plan import (
     ROOT,
     STEPS,
     TRAINED,
-    TRAINING,
     Setting,
     limits,
 )
@@ -47,9 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
         run.step("versions", run.limits["versions"])
         if asked.previous is not None:
             _take_over(asked.previous, run.record, work)
-        for step in STEPS[1:-1]:
-            run.step(step, min(run.limits[step], run.left - RESERVE))
-        run.step(TRAINING, run.left - RESERVE)
+        for step in asked.steps:
+            run.step(step, min(run.limits.get(step, run.left), run.left - RESERVE))
         _pack(work, out / TRAINED)
     failures = run.record.failures()
     for (step, item), how in failures.items():
@@ -62,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=540.0, help="that all may take")
     parser.add_argument("--out", type=Path, required=True, help="folder for what is found")
     parser.add_argument("--previous", type=Path, help="what an earlier call found, to go on from")
+    parser.add_argument("--steps", nargs="*", choices=STEPS[1:], default=STEPS[1:], help="all")
     parser.add_argument("--data", type=Path, default=DATA, help="the prepared Omniglot")
     parser.add_argument("--device", choices=("cuda", "simulated"), default="cuda")
     parser.add_argument("--config", type=Path, nargs="*", default=[], help="overlays")
@@ -76,7 +75,7 @@ class _Run:
         self, asked: argparse.Namespace, out: Path, site: Path, work: Path, end: float
     ) -> None:
         self.record = Record(out / RECORD)
-        self.limits = limits(asked.seconds)
+        self.limits = limits(asked.seconds, (STEPS[0], *asked.steps))
         self._end, self._log = end, out / LOG
         self._setting = Setting(
             record=self.record.path,

@@ -1,5 +1,6 @@
 """The steps, and how long each may take."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ RESERVE = 15.0  # seconds at the end, to pack what was trained
 RECORD, LOG, TRAINED = "card.jsonl", "card.log", "trained.tar"
 
 
-def limits(seconds: float) -> dict[str, float]:
-    """Return step → seconds that it may take, of so many for all but the training."""
-    share = max(0.0, seconds - RESERVE) * (1 - KEPT_FOR_TRAINING) / sum(SECONDS.values())
-    return {step: most * min(1.0, share) for step, most in SECONDS.items()}
+def limits(seconds: float, steps: Collection[str] = STEPS) -> dict[str, float]:
+    """Return step → seconds that it may take, of so many for the steps that are asked for."""
+    asked = {step: most for step, most in SECONDS.items() if step in steps}
+    kept = KEPT_FOR_TRAINING if TRAINING in steps else 0.0
+    share = max(0.0, seconds - RESERVE) * (1 - kept) / sum(asked.values())
+    return {step: most * min(1.0, share) for step, most in asked.items()}
 
 
 @dataclass(frozen=True)
