@@ -19,7 +19,7 @@ from benchmarks.device import measuring as of_device
 from benchmarks.device import run as device_run
 from benchmarks.device.arithmetic import ANY_ORDER, DEFAULT, NAMES, TRAINING
 from maml.compute import devices
-from maml.tasks.episodes import training_batch
+from maml.tasks.upcoming import UpcomingTasks
 from maml.training import iteration as training
 
 SMOKE = (ROOT / "config.yaml", ROOT / "workflow" / "presets" / "smoke.yaml")
@@ -192,11 +192,18 @@ def test_every_contender_is_compared_and_timed(session, device, method):
     assert all(how != TRAINING for name, how in table.index if name not in of_device.OURS)
 
 
+class TheSameAgain(UpcomingTasks):
+    """The tasks of the first iteration, in every iteration."""
+
+    def of(self, iteration):
+        return super().of(0 * iteration)
+
+
 @pytest.mark.parametrize(
     ("attribute", "wrong"),
     [
         ("meta_gradients", slightly_wrong(training.meta_gradients)),
-        ("training_batch", lambda done, *sizes: training_batch(0 * done, *sizes)),  # the same again
+        ("UpcomingTasks", TheSameAgain),
     ],
 )
 def test_a_wrong_iteration_is_named_and_not_timed(session, monkeypatch, attribute, wrong):

@@ -5,48 +5,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from taskspaces import CLASSES, IMAGES, SIDE, made_up, space
 
-from maml.data.store import PreparedData
 from maml.files.errors import UserError
 from maml.tasks import episodes
-from maml.tasks.episodes import TaskSpace, gather, training_batch
+from maml.tasks.episodes import gather, training_batch
 from maml.tasks.philox import NumpyPhilox, TorchPhilox
-
-CLASSES, IMAGES, SIDE = 30, 12, 6
 
 
 @pytest.fixture(scope="module")
 def data():
     return made_up()
-
-
-def made_up(name="made-up", channels=3):
-    shape = (CLASSES, IMAGES, SIDE, SIDE, channels)
-    return PreparedData(
-        name=name,
-        images=np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8),
-        class_names=[str(number) for number in range(CLASSES)],
-        split=["test", "train", "val"] * (CLASSES // 3),
-        digest="",
-        source="made up",
-    )
-
-
-def space(
-    data, split="train", *, ways=5, shots=2, queries=3, rotations=True, seeds=(0,), device="cpu"
-):
-    if split != "train":
-        seeds = ()
-    return TaskSpace(
-        data,
-        split,
-        ways=ways,
-        shots=shots,
-        queries=queries,
-        rotations=rotations,
-        seeds=seeds,
-        device=torch.device(device),
-    )
 
 
 @settings(derandomize=True, deadline=None)
@@ -167,6 +136,9 @@ def test_training_tasks_are_cycled():
     assert (numbers.tolist(), passes.tolist()) == ([0, 1, 2, 3], [0, 0, 0, 0])
     numbers, passes = training_batch(torch.tensor(2), 4, 10)
     assert (numbers.tolist(), passes.tolist()) == ([8, 9, 0, 1], [0, 0, 1, 1])
+    numbers, passes = training_batch(torch.tensor(2), 4, 10, iterations=2)
+    assert numbers.tolist() == [8, 9, 0, 1, 2, 3, 4, 5]
+    assert passes.tolist() == [0, 0, 1, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -41,7 +41,9 @@ def session_for(job: Job, device: str = "cpu", **runtime) -> Session:
     shape = (8, 20, job.dataset.image_size, job.dataset.image_size, job.dataset.channels)
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     return Session(
-        job=job.model_copy(update={"runtime": job.runtime.model_copy(update=runtime)}),
+        job=job.model_copy(
+            update={"runtime": job.runtime.model_copy(update={"cuda_graphs": False} | runtime)}
+        ),
         device=torch.device(device),
         dtype=torch.float32,
         data=PreparedData(

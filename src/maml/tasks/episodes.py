@@ -199,9 +199,11 @@ def _least(words: Tensor, count: int) -> Tensor:
 
 
 def training_batch(
-    iteration: Tensor, batch_size: int, training_tasks: int
+    iteration: Tensor, batch_size: int, training_tasks: int, *, iterations: int = 1
 ) -> tuple[Tensor, Tensor]:
     """Return the task numbers and passes of a meta-iteration, int64 ``(batch_size,)`` each.
+
+    Or those of several, one after the other.
 
     The training tasks are cycled, as the authors cycle the tasks that they drew beforehand.
 
@@ -209,8 +211,10 @@ def training_batch(
         iteration: from 0, int64, a scalar on the device.
         batch_size: tasks of a meta-iteration.
         training_tasks: distinct ones.
+        iterations: how many.
     """
-    drawn = iteration * batch_size + torch.arange(batch_size, device=iteration.device)
+    places = torch.arange(iterations * batch_size, device=iteration.device)
+    drawn = iteration * batch_size + places
     return drawn % training_tasks, drawn // training_tasks
 
 

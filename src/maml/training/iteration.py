@@ -17,7 +17,8 @@ from maml.compute.graphs import NoGraph, captured
 from maml.compute.session import Session
 from maml.networks.network import build_for
 from maml.networks.parameters import Parameters
-from maml.tasks.episodes import gather, training_batch
+from maml.tasks.episodes import gather
+from maml.tasks.upcoming import UpcomingTasks
 
 
 class MetaIteration:
@@ -43,7 +44,9 @@ class MetaIteration:
         self._session, self._thetas = session, thetas
         self._optimizer, self._chunk, self._say = optimizer, chunk, say
         self._network = build_for(session.job)
-        self._space = session.space("train", session.job.settings.train_queries)
+        settings = session.job.settings
+        space = session.space("train", settings.train_queries)
+        self._upcoming = UpcomingTasks(space, settings.meta_batch_size, settings.training_tasks)
         self._replay: Callable[[], Tensor] | None = None
 
     def __call__(self) -> Tensor:
@@ -55,6 +58,7 @@ class MetaIteration:
             UserError: the memory does not suffice for one task.
             NoGraph: it was to be a CUDA graph and is none, and nobody is told.
         """
+        self._upcoming.prepare(self._optimizer.updates)
         if not self._session.uses_graphs:
             return self._one_by_one()
         if self._replay is None:
@@ -67,16 +71,9 @@ class MetaIteration:
     def _meta_gradient(self, chunk: int) -> MetaGradient:
         job, settings = self._session.job, self._session.job.settings
         # Line 3: sample a batch of tasks.
-        numbers, passes = training_batch(
-            self._optimizer.updates, settings.meta_batch_size, settings.training_tasks
-        )
+        tasks = self._upcoming.of(self._optimizer.updates)
         # Lines 5 and 8: the support and query images of each.
-        batch = gather(
-            self._session.images,
-            self._space.tasks(numbers, passes),
-            shots=settings.shots,
-            dtype=self._session.dtype,
-        )
+        batch = gather(self._session.images, tasks, shots=settings.shots, dtype=self._session.dtype)
         # Lines 4 to 9, and the gradient of line 10.
         return meta_gradients(
             self._network, job.gradient, settings, self._thetas, batch, chunk=chunk
