@@ -4,13 +4,14 @@ from derivatives import check
 from torch.nn import functional
 
 from maml.configuration.schema import Initialisation
-from maml.networks.convolution import Convolution
+from maml.networks.convolution import Convolution, PatchedConvolution
 from maml.networks.strided import GatheredConvolution, LoopedConvolution, SymmetricConvolution
 
 TASKS, IMAGES = 3, 2
 XAVIER = Initialisation(distribution="xavier")
 LAYERS = [
     (Convolution, 1, "same"),
+    (PatchedConvolution, 1, "same"),
     (GatheredConvolution, 2, "same"),
     (LoopedConvolution, 2, "same"),
     (SymmetricConvolution, 2, 1),

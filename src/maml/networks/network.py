@@ -12,7 +12,7 @@ from torch.nn import functional
 from maml.configuration.config import Job
 from maml.configuration.schema import Network
 from maml.networks.composition import Sequence
-from maml.networks.convolution import Convolution
+from maml.networks.convolution import unstrided_convolution
 from maml.networks.folded import FoldedConvolution
 from maml.networks.function import FunctionLayer
 from maml.networks.layer import Layer
@@ -82,7 +82,7 @@ def _convolutional(
     channels, height, width = image_shape
     pool = network.downsampling == "max-pool"
     strided = strided_convolution if network.padding == "same" else SymmetricConvolution
-    convolution = Convolution if pool else strided
+    convolution = unstrided_convolution if pool else strided
     layers: list[Layer] = [ChannelsLast()]
     for number, filters in enumerate(network.widths, start=1):
         name, start = f"conv{number}", network.hidden_initialisation
