@@ -24,7 +24,10 @@ def test_a_cpu_computes_as_many_tasks_at_once_as_its_cache_holds(paper):
     assert session(paper, "omniglot-5way-1shot-mlp").tasks_at_once(1) == MOST_TASKS
 
 
-def test_an_accelerator_computes_many_tasks_at_once(paper):
+def test_a_gpu_computes_as_many_tasks_at_once_as_fit_well_into_its_memory(paper):
+    small = session(paper, "omniglot-5way-1shot", "cuda")
+    assert small.tasks_at_once(1) == 4279  # 5 images of 14x14x64 floats are 251 kB
+    assert small.tasks_at_once(1, seeds=3) == 1426
     assert session(paper, "miniimagenet-5way-1shot", "cuda").tasks_at_once(15) == MOST_TASKS
 
 

@@ -17,10 +17,13 @@ from maml.files.errors import UserError
 from maml.networks.network import largest_layer
 from maml.tasks.episodes import TaskSpace
 
-MOST_TASKS = 32
+MOST_TASKS = 32  # on a CPU
 
 CACHE_BYTES = 4 * 2**20
 """What one layer's values may take: the best of the sizes tried on a processor with 32 MiB."""
+
+GPU_BYTES = 2**30
+"""The same on a GPU, whose memory has to hold some dozens of times as much."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Session:
         """Return how many tasks of each of so many seeds to compute at the same time.
 
         On a CPU it pays to have what a layer computes still in the cache when the next needs it;
-        an accelerator is best used by many tasks.
+        a GPU is best used by as many tasks as its memory holds.
 
         Args:
             queries: query images of a class.
@@ -53,11 +56,12 @@ class Session:
         """
         if self.job.runtime.task_chunk is not None:
             return max(1, self.job.runtime.task_chunk // seeds)
-        if self.device.type != "cpu":
-            return MOST_TASKS
         images = self.job.settings.ways * max(self.job.settings.shots, queries)
         values = images * largest_layer(self.job.network, self.job.dataset.image_size)
-        return max(1, min(MOST_TASKS, CACHE_BYTES // (values * self.dtype.itemsize)) // seeds)
+        of_task = values * self.dtype.itemsize
+        if self.device.type != "cpu":
+            return max(MOST_TASKS, GPU_BYTES // of_task) // seeds
+        return max(1, min(MOST_TASKS, CACHE_BYTES // of_task) // seeds)
 
     def chunk(
         self,
