@@ -74,7 +74,12 @@ def fake_gpu() -> FakeTensorMode:
 
 
 def of_iteration(job: Job) -> Budget:
-    """Return the budget of a meta-iteration of ``job`` with the whole meta-batch at once."""
+    """Return the budget of a meta-iteration of ``job`` with the whole meta-batch at once.
+
+    Tasks are chosen before, as for most iterations they are.
+    """
+    runtime = job.runtime.model_copy(update={"cuda_graphs": False})
+    job = job.model_copy(update={"runtime": runtime})
     on_cpu = Session(
         job=job,
         device=torch.device("cpu"),
@@ -88,6 +93,7 @@ def of_iteration(job: Job) -> Budget:
         session = replace(on_cpu, device=GPU, images=images)
         there = {name: value.to(GPU) for name, value in thetas.items()}
         iterate = iteration.iterations(session, there)
+        iterate()
         with Counter() as counter:
             iterate()
     return counter.counted

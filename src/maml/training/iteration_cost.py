@@ -71,8 +71,10 @@ def write_cost(config: Config, rounds: int, out: Path) -> None:
 
 def measure(jobs: Sequence[Job], device: torch.device, rounds: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of jobs that are compared: one experiment's methods, and its variants'."""
+    counted = [count(_iteration(_one_by_one(job), device)) for job in jobs]
     iterations = [_iteration(job, device) for job in jobs]
-    counted = [count(iterate) for iterate in iterations]
+    for iterate in iterations:
+        iterate()  # warms up
     for number in range(rounds):
         for job, iterate, (flop, peak) in zip(jobs, iterations, counted, strict=True):
             before = time.perf_counter()
@@ -144,6 +146,12 @@ def _tensors(values: Any) -> list[Tensor]:
 
 def _address(value: Tensor) -> int:
     return value.untyped_storage()._cdata
+
+
+def _one_by_one(job: Job) -> Job:
+    """Return the job with its operations launched one by one, so that they can be counted."""
+    runtime = job.runtime.model_copy(update={"cuda_graphs": False})
+    return job.model_copy(update={"runtime": runtime})
 
 
 def _iteration(job: Job, device: torch.device) -> MetaIteration:

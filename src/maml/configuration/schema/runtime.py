@@ -42,9 +42,9 @@ class Runtime(Strict):
         "memory does not suffice."
     )
     cuda_graphs: bool = Field(
-        default=False,
-        description="true: a training on a GPU launches a meta-iteration as one CUDA graph. It was "
-        "never run on a GPU: see that `pytest -m cuda` passes on yours first.",
+        default=True,
+        description="true: a training on a GPU launches a meta-iteration as one CUDA graph. It is "
+        "compared with its operations at the start; a line in the log says where it cannot be one.",
     )
     gpu_memory_gib: float | None = Field(
         default=None,
