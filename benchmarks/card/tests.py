@@ -31,7 +31,10 @@ ESSENTIAL = {
         f"{ITERATION}::test_several_seeds_at_once_move_as_each_alone",
         *GRAPHS,
     ),
-    "resuming": ("tests/training/test_train.py::test_a_run_that_crashes_ends_with_the_same_bits",),
+    "resuming": (
+        "tests/training/test_train.py::test_a_run_that_crashes_ends_with_the_same_bits",
+        "tests/training/test_train.py::test_a_run_by_graphs_that_crashes_ends_with_the_same_bits",
+    ),
 }
 """Group → tests; the groups run side by side."""
 LAST = {"mini-ImageNet's graphs": GRAPHS}

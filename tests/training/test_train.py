@@ -5,18 +5,21 @@ import shutil
 import signal
 from pathlib import Path
 
+import cudagraphs
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from trainings import OUTPUTS, changed, checkpoints, crash, files, poison_loss
 
+from maml.compute.session import Session
 from maml.data.prepare import prepare
 from maml.files import paths
 from maml.files.errors import UserError
 from maml.training import iteration, loop, weights
 from maml.training import train as module
 from maml.training.evaluate import evaluate
+from maml.training.iteration import MetaIteration
 from maml.training.train import train
 
 
@@ -74,7 +77,7 @@ def test_the_same_inputs_give_the_same_bits_and_another_seed_does_not(job, data,
 def test_a_run_that_crashes_ends_with_the_same_bits(
     job, data, tmp_path, at_iteration, device, stop
 ):
-    job = changed(job, "runtime", device=device)
+    job = changed(job, "runtime", device=device, cuda_graphs=False)  # iterations are counted
     train(job, data, tmp_path / "whole")
     shutil.rmtree(paths.CHECKPOINTS)
     at_iteration[10 + stop + 1] = crash
@@ -87,6 +90,30 @@ def test_a_run_that_crashes_ends_with_the_same_bits(
     train(job, data, tmp_path / "resumed")
     # the rest, and no more
     assert at_iteration["count"] == 100 + 10 - saved * job.runtime.checkpoint_every
+    assert files(tmp_path / "whole") == files(tmp_path / "resumed")
+
+
+def test_a_run_by_graphs_that_crashes_ends_with_the_same_bits(
+    job, data, tmp_path, device, monkeypatch
+):
+    job = changed(job, "runtime", device=device, cuda_graphs=True)
+    if device == "cpu":
+        cudagraphs.simulate(monkeypatch)
+        monkeypatch.setattr(Session, "uses_graphs", True)
+    train(job, data, tmp_path / "whole")
+    shutil.rmtree(paths.CHECKPOINTS)
+    iterate, done = MetaIteration.__call__, []
+
+    def crashing(iteration):
+        done.append(iteration)
+        return crash(None) if len(done) == 8 else iterate(iteration)
+
+    monkeypatch.setattr(MetaIteration, "__call__", crashing)
+    with pytest.raises(KeyboardInterrupt):
+        train(job, data, tmp_path / "resumed")
+    train(job, data, tmp_path / "resumed")
+    saved = 7 // job.runtime.checkpoint_every * job.runtime.checkpoint_every
+    assert len(done) == 8 + 10 - saved
     assert files(tmp_path / "whole") == files(tmp_path / "resumed")
 
 
