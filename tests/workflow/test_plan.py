@@ -35,8 +35,12 @@ def speed(monkeypatch):
     """Let every job take a second an iteration; return the measured pairs."""
     measured = []
 
-    def known(job, say):
-        measured.append((job.run, job.experiment, job.method))
+    def known(job, say=None, machine=None):
+        pair = (job.experiment, job.method)
+        if machine is None:
+            measured.append((job.run, *pair))
+        elif pair not in [each[1:] for each in measured]:
+            raise UserError("it was not measured")
         return Speed(iteration=1.0, validation_task=0.1, test_task=0.2)
 
     monkeypatch.setattr(throughput, "speed", known)
@@ -113,17 +117,20 @@ def test_days_of_work_point_to_shorter_runs_on_real_images(paper, here, speed, s
         "hours": "overrides: {iterations: 7200, validate_every: 7200, test_tasks: 2}",
         "minutes": "overrides: {iterations: 600, validate_every: 600, test_tasks: 2}",
         "synthetic": "datasets: {omniglot: {source: synthetic}}",
+        "unmeasured": "select: {experiments: [omniglot-5way-1shot], methods: [anil], seeds: [0]}",
         "broken": "runn: broken",
     }
     plan.PRESETS.mkdir(parents=True)
     for name, text in presets.items():
-        only = f"run: {name}\nselect: {{experiments: [omniglot-5way-1shot], seeds: [0]}}\n"
-        (plan.PRESETS / f"{name}.yaml").write_text(only + text)
+        only = "select: {experiments: [omniglot-5way-1shot], seeds: [0]}\n"
+        only = "" if "select" in text else only
+        (plan.PRESETS / f"{name}.yaml").write_text(f"run: {name}\n{only}{text}")
     sooner = [line for line in said(paper) if "--configfile" in line]
     assert sooner == [
         "sooner snakemake --configfile workflow/presets/minutes.yaml (about 11 min)",
         "snakemake --configfile workflow/presets/hours.yaml (about 2 h 1 min)",
     ]
+    assert {run for run, *_ in speed} == {"paper"}
 
 
 def test_a_shorter_run_that_is_done_is_said_to_be(paper, here, speed, said, monkeypatch):

@@ -149,13 +149,26 @@ def _usable_cores() -> int:
 
 
 def measure(config: Config, pairs: list[Pair]) -> dict[Pair, Speed]:
-    """Return how fast each experiment and method is computed here, remembered or measured now."""
+    """Return how fast each experiment and method is computed here; what is new is measured now."""
 
     def say(what: str) -> None:
         print(f"measuring this machine once: {what}", file=sys.stderr, flush=True)
 
     seed = config.select.seeds[0]
     return {pair: throughput.speed(config.job(*pair, seed), say) for pair in pairs}
+
+
+def _remembered(config: Config) -> dict[Pair, Speed]:
+    """Return the same, without measuring.
+
+    Raises:
+        UserError: something was not measured here.
+    """
+    device, seed = devices.choose(config.runtime.device), config.select.seeds[0]
+    machine = devices.describe(device)
+    return {
+        pair: throughput.speed(config.job(*pair, seed), machine=machine) for pair in config.pairs()
+    }
 
 
 def seconds_of(work: Remaining, speed: Speed) -> float:
@@ -286,7 +299,10 @@ def _result_bytes(job: Job) -> int:
 
 
 def _shorter(config: Config, cores: int | None) -> str:
-    """Return the presets that show results on real images sooner, with their time here."""
+    """Return the presets that show results on real images sooner, with their time here.
+
+    Of those whose iterations are among what was measured: to measure others would take minutes.
+    """
     found = []
     for path in sorted(PRESETS.glob("*.yaml")):
         try:
@@ -294,8 +310,7 @@ def _shorter(config: Config, cores: int | None) -> str:
             if preset.run == config.run or _is_synthetic(preset):
                 continue
             left = {job_key(job): remaining(job) for job in preset.jobs()}
-            speeds = measure(preset, preset.pairs())
-            seconds = time_left(preset, left, speeds, find_workers(preset, cores))
+            seconds = time_left(preset, left, _remembered(preset), find_workers(preset, cores))
         except UNMEASURABLE:  # or a preset that a person is editing
             continue
         when = f"about {duration(seconds)}" if any(left.values()) else "done"
