@@ -22,6 +22,7 @@ from maml.data.prepare import prepare
 from maml.files.errors import UserError
 from maml.files.unpacking import extract_all
 
+BEFORE_AFTER = ("before", "after")
 SMOKE = ROOT / "workflow" / "presets" / "smoke.yaml"
 
 
@@ -132,6 +133,24 @@ def test_the_bundle_may_not_be_too_large(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="take packages out"):
         bundle.pack(tmp_path / "other.tar.gz")
     assert not (tmp_path / "other.tar.gz").exists()
+
+
+def test_the_page_on_speed_has_the_times_of_the_records():
+    folder = ROOT / "results" / "card-nvidia-h100-80gb-hbm3"
+    before, after = (Record(folder / of / "card.jsonl").results("times") for of in BEFORE_AFTER)
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    table = page.partition("<!-- card")[2].partition("<!-- end of card -->")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[3:]]
+    assert [row[:2] for row in rows if row] == [
+        [name, method]
+        for name in config.read([ROOT / "config.yaml"]).select.experiments
+        for method in measure.METHODS
+    ]
+    for name, method, *cells in filter(None, rows):
+        for cell, way in zip(cells, (Way(), Way(graph=True), Way(True, seeds=3)), strict=True):
+            key = item(name, method, way)
+            shown = [f"{times[key]:.3g}" for times in (before, after) if key in times]
+            assert cell == (" → ".join(shown[:1] if way == Way() else shown) or "–")
 
 
 def test_the_longest_kernels_come_first():
