@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import warm
 from helpers import ROOT
 
 PARTS = ("Snakefile", "config.yaml", "profiles", "workflow", "src")
@@ -28,9 +29,18 @@ class Project:
 
     def snakemake(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
         """Run Snakemake to its end, whatever its exit code."""
-        with self.start(*arguments, **variables) as process:
-            output, _ = process.communicate()
-        return subprocess.CompletedProcess(process.args, process.returncode, output)
+        # The environment may change what it does as it is imported.
+        command = [sys.executable, "-m", "snakemake"] if variables else _command("snakemake")
+        return subprocess.run(
+            [*command, *arguments],
+            cwd=self.folder,
+            env=self._environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            check=False,
+        )
 
     def start(
         self, *arguments: str, output: int = subprocess.PIPE, **variables: str
@@ -55,7 +65,7 @@ class Project:
     def maml(self, *arguments: str) -> str:
         """Run a command of the project and return what it prints."""
         return subprocess.run(
-            [sys.executable, "-m", "maml", *arguments],
+            [*_command("maml"), *arguments],
             cwd=self.folder,
             env=self._environment(),
             check=True,
@@ -97,6 +107,12 @@ class Project:
             yield
         finally:
             path.write_text(source)
+
+
+def _command(program: str) -> list[str]:
+    """Return how to call a program: in a process that has imported it, where there is one."""
+    address = os.environ.get(warm.ADDRESS)
+    return warm.command(address, program) if address else [sys.executable, "-m", program]
 
 
 def jobs(output: str) -> dict[str, int]:

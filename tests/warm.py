@@ -1,9 +1,9 @@
-"""A process that has imported the project and forks for each job: most of a tiny job is imports.
+"""A process that has imported the project and Snakemake, and forks for each job and each run.
 
-A job's shell calls ``maml``, which here is a function of that shell (bash takes functions from the
-environment) that hands arguments, folder, environment and streams to the process that serves, and
-ends as its child does. Where the project's code is another than what was imported, Python is
-started as ever.
+Most of a tiny job is imports, and so is most of a run of few jobs. A job's shell calls ``maml``,
+which here is a function of that shell (bash takes functions from the environment) that hands
+arguments, folder, environment and streams to the process that serves, and ends as its child does.
+Where the project's code is another than what was imported, Python is started as ever.
 """
 
 import atexit
@@ -11,6 +11,7 @@ import filecmp
 import json
 import os
 import pkgutil
+import shlex
 import signal
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from importlib import import_module
 from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src"
+ADDRESS = "WARM_ADDRESS"
+"""The variable of the environment that says where the process serves."""
 
 
 @contextmanager
@@ -37,13 +40,18 @@ def warm() -> Iterator[dict[str, str]]:
         )
         with server:
             server.stdout.readline()  # it listens
-            call = f'"{sys.executable}" -S "{__file__}" call "{address}" "$@"'
-            yield {"BASH_FUNC_maml%%": f"() {{ {call}\n}}"}
+            call = shlex.join(command(address, "maml"))
+            yield {"BASH_FUNC_maml%%": f'() {{ {call} "$@"\n}}', ADDRESS: address}
             os.killpg(server.pid, signal.SIGKILL)
 
 
+def command(address: str, program: str) -> list[str]:
+    """Return how to call ``maml`` or ``snakemake`` in a child of the process that serves there."""
+    return [sys.executable, "-S", __file__, "call", address, program]
+
+
 def call(address: str, arguments: list[str]) -> int:
-    """Run ``maml`` with these arguments in a child of the server; return its exit code."""
+    """Run a program with its arguments in a child of the server; return its exit code."""
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(address)
         wanted = json.dumps([arguments, str(Path.cwd()), dict(os.environ)]).encode()
@@ -57,12 +65,13 @@ def call(address: str, arguments: list[str]) -> int:
 
 
 def serve(address: str) -> None:
-    """Import the project, then fork for each call."""
+    """Import the project and Snakemake, then fork for each call."""
     import maml
 
     for module in pkgutil.walk_packages(maml.__path__, "maml."):
         if module.name != "maml.__main__":
             import_module(module.name)
+    import_module("snakemake.cli")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()
@@ -99,14 +108,15 @@ def _run(arguments, folder, environment, streams) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    program, *_ = arguments
     if not _same(Path(environment["PYTHONPATH"].partition(os.pathsep)[0])):
-        os.execv(sys.executable, [sys.executable, "-m", "maml", *arguments])
-    from maml import cli
-
-    sys.argv = ["maml", *arguments]
+        os.execv(sys.executable, [sys.executable, "-m", *arguments])
+    sys.argv = arguments
+    if program == "snakemake":
+        import_module("maml.workflow.control").MAML = command(environment[ADDRESS], "maml")
     code = 0
     try:
-        cli.main()
+        import_module(f"{program}.cli").main()
     except SystemExit as end:
         code = end.code or 0
     except BaseException:

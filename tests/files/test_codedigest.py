@@ -212,7 +212,8 @@ def test_the_rooms_that_compute_count_whole(job):
         for room in ("tasks", "networks")
         for path in (ROOT / "src/maml" / room).glob("[a-z]*.py")
     }
-    assert files <= covered
+    ahead = {"maml.tasks.upcoming"} if job == "evaluate" else set()  # of training alone
+    assert files - ahead <= covered
     assert "maml.algorithm.plain" not in covered  # what it is checked against
 
 

@@ -39,7 +39,7 @@ SMOKE = ("--configfile", "workflow/presets/smoke.yaml", "tests.yaml")
 
 @pytest.fixture(scope="session", autouse=True)
 def warm_start():
-    """Let the shells of jobs call a process that has imported the project already."""
+    """Let runs and the shells of jobs call a process that has imported what they need already."""
     with warm() as function, pytest.MonkeyPatch.context() as patch:
         for name, body in function.items():
             patch.setenv(name, body)
@@ -49,7 +49,7 @@ def warm_start():
 @pytest.fixture
 def cold_start(monkeypatch):
     """Start Python for each job, as a user's machine does."""
-    for name in [name for name in os.environ if name.startswith("BASH_FUNC_maml")]:
+    for name in [name for name in os.environ if name.startswith(("BASH_FUNC_maml", "WARM"))]:
         monkeypatch.delenv(name)
 
 

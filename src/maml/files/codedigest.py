@@ -11,6 +11,7 @@ So a new module counts unless it is said there that it decides no number.
 import ast
 import hashlib
 import json
+from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
@@ -81,25 +82,41 @@ def code_digest(*modules: str) -> str:
     Raises:
         UserError: there is no such module, or it does not parse.
     """
-    trees = _trees(modules)
-    content = [[module, _canonical(trees[module])] for module in sorted(trees)]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    found = _found(modules)
+    content = [f"[{json.dumps(module)}, {found[module]}]" for module in sorted(found)]
+    return hashlib.sha256(f"[{', '.join(content)}]".encode()).hexdigest()
 
 
 def modules_of(*modules: str) -> list[str]:
     """Return the names of the modules that their digest covers, in order."""
-    return sorted(_trees(modules))
+    return sorted(_found(modules))
 
 
-def _trees(modules: tuple[str, ...]) -> dict[str, ast.Module]:
-    trees: dict[str, ast.Module] = {}
+def _found(modules: tuple[str, ...]) -> dict[str, str]:
+    """Return the modules with all that they import → what enters the digest of each."""
+    found: dict[str, str] = {}
     ahead = list(modules)
     while ahead:
         module = ahead.pop()
-        if module not in trees:
-            trees[module] = _without_left_out(module, _tree(module))
-            ahead.extend(name for name in _imports(module, trees[module]) if _counts(name))
-    return trees
+        if module not in found:
+            imported, found[module] = _read(module, _source(module), LEFT_OUT)
+            ahead.extend(name for name in imported if _counts(name) and _file(name))
+    return found
+
+
+@cache
+def _read(module: str, source: str, left_out: tuple[str, ...]) -> tuple[frozenset[str], str]:
+    """Return the project's names that a module imports, and itself in a canonical form.
+
+    A workflow asks for many jobs' digests, which have most modules in common.
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        raise UserError(f"{_file(module)}, line {error.lineno}: {error.msg}") from error
+    parts = (name.partition(":") for name in left_out)
+    tree = _without(tree, [function for of, _, function in parts if function and of == module])
+    return _imports(module, tree), json.dumps(_canonical(tree))
 
 
 def _counts(module: str) -> bool:
@@ -108,10 +125,9 @@ def _counts(module: str) -> bool:
     return module != "maml" and not left_out
 
 
-def _without_left_out(module: str, tree: ast.Module) -> ast.Module:
-    """Return a module without the functions of it that are left out."""
-    names = [name.partition(":")[2] for name in LEFT_OUT if name.startswith(f"{module}:")]
-    for name in names:
+def _without(tree: ast.Module, functions: list[str]) -> ast.Module:
+    """Return a module without some of its functions."""
+    for name in functions:
         parent: Any = tree
         *classes, function = name.split(".")
         for part in classes:
@@ -129,18 +145,15 @@ def _file(name: str) -> Path | None:
     return None
 
 
-def _tree(module: str) -> ast.Module:
+def _source(module: str) -> str:
     file = _file(module)
     if file is None:
         raise UserError(f"there is no module {module} in {PACKAGE}")
-    try:
-        return ast.parse(file.read_text(encoding="utf-8"))
-    except SyntaxError as error:
-        raise UserError(f"{file}, line {error.lineno}: {error.msg}") from error
+    return file.read_text(encoding="utf-8")
 
 
-def _imports(module: str, tree: ast.Module) -> set[str]:
-    """Return the modules of the project that a module imports, with their packages."""
+def _imports(module: str, tree: ast.Module) -> frozenset[str]:
+    """Return what a module imports of the project, with their packages: modules, functions, …"""
     is_package = _file(module) == _file(f"{module}.__init__")
     package = module if is_package else module.rpartition(".")[0]
     names: set[str] = set()
@@ -151,8 +164,7 @@ def _imports(module: str, tree: ast.Module) -> set[str]:
             source = resolve_name("." * node.level + (node.module or ""), package)
             names |= {source, *(f"{source}.{alias.name}" for alias in node.names)}
     ours = [name.split(".") for name in names if name.split(".")[0] == "maml"]
-    prefixes = {".".join(parts[:end]) for parts in ours for end in range(1, len(parts) + 1)}
-    return {name for name in prefixes if _file(name)}
+    return frozenset(".".join(parts[:end]) for parts in ours for end in range(1, len(parts) + 1))
 
 
 def _canonical(node: Any) -> Any:

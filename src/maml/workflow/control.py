@@ -27,6 +27,7 @@ from maml.workflow import queue, records, versioning
 from maml.workflow.ending import Ending
 
 INTERRUPTED = 130
+MAML = [sys.executable, "-m", "maml"]
 SOURCE = str(Path(maml.__file__).parents[1])
 """Where the code is that runs, which need not be the one that is installed."""
 
@@ -173,7 +174,7 @@ class RunControl:
         on = ["--cores", str(self._workflow.cores)] if local else ["--elsewhere"]
         sys.stdout.flush()
         try:
-            plan = [sys.executable, "-m", "maml", "plan", *where, *on]
+            plan = [*MAML, "plan", *where, *on]
             source = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))
             environment = {**os.environ, "PYTHONPATH": source}
             if subprocess.run(plan, stdout=sys.stderr, env=environment).returncode:
