@@ -79,8 +79,14 @@ class Session:
         """Whether a meta-iteration is launched as a CUDA graph."""
         return self.device.type == "cuda" and self.job.runtime.cuda_graphs
 
-    def space(self, split: str, queries: int) -> TaskSpace:
-        """Return the tasks of a split; only those for training depend on the seeds."""
+    def space(self, split: str, queries: int, *, shared: bool = False) -> TaskSpace:
+        """Return the tasks of a split; those of training classes are each seed's own.
+
+        Args:
+            split: ``train``, ``val`` or ``test``.
+            queries: query images of a class.
+            shared: all seeds have the same ones, of training classes, too.
+        """
         settings = self.job.settings
         return TaskSpace(
             self.data,
@@ -89,7 +95,7 @@ class Session:
             shots=settings.shots,
             queries=queries,
             rotations=settings.rotations,
-            seeds=self.job.seeds if split == "train" else [],
+            seeds=self.job.seeds if split == "train" and not shared else [],
             device=self.device,
         )
 

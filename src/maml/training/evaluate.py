@@ -24,7 +24,6 @@ from maml.files.codedigest import code_of
 from maml.files.errors import UserError
 from maml.files.paths import EVALUATION_COLUMNS, EVALUATION_KEY, WEIGHTS
 from maml.networks.network import build_for
-from maml.tasks.episodes import TaskSpace
 from maml.training import weights
 from maml.training.measure import Measured, measure_all
 from maml.training.progress import Progress
@@ -175,7 +174,11 @@ def evaluate_weights(
         session.job.gradient,
         theta,
         session.images,
-        _space(session, "train" if further == "training-classes" else "test"),
+        session.space(
+            "train" if further == "training-classes" else "test",
+            max(settings.test_queries),
+            shared=True,
+        ),
         tasks=settings.test_tasks,
         chunk=chunk,
         ways=settings.ways,
@@ -184,21 +187,6 @@ def evaluate_weights(
         step_size=settings.inner_step_size,
         query_counts=settings.test_queries,
         classifier=classifier,
-    )
-
-
-def _space(session: Session, split: str) -> TaskSpace:
-    """Return the tasks of a split that all seeds share, those of training classes, too."""
-    settings = session.job.settings
-    return TaskSpace(
-        session.data,
-        split,
-        ways=settings.ways,
-        shots=settings.shots,
-        queries=max(settings.test_queries),
-        rotations=settings.rotations,
-        seeds=[],
-        device=session.device,
     )
 
 
