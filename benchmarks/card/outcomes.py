@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.card.plan import ROOT
 from benchmarks.card.record import Record
 
 STEP = "tests"
@@ -27,7 +28,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Record how a test ended: passed with its seconds, or where it failed."""
     record = Record(Path(os.environ[VARIABLE]))
     if report.failed:
-        last = str(report.longrepr).strip().splitlines()[-1]
+        last = str(report.longrepr).strip().splitlines()[-1].replace(f"{ROOT}/", "")
         record.fail(STEP, report.nodeid, f"{report.when}: {last[:200]}")
     elif report.when == "call" and report.passed:
         record.add(STEP, report.nodeid, report.duration)
