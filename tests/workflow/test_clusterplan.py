@@ -121,3 +121,18 @@ def test_a_machine_must_be_known(small, speed, machines, said):
         print_cluster_plan(small)
     print_cluster_plan(small, "cuda: A")
     assert set(speed) == {"cuda: A"}
+
+
+def test_probes_and_baselines_are_counted_and_not_timed(small, speed, capsys):
+    measured(H100)
+    print_cluster_plan(small)
+    assert "besides" not in capsys.readouterr().out
+    select = small.select.model_copy(update={"baselines": True})
+    overrides = small.overrides.model_copy(update={"snapshots": [0]})
+    print_cluster_plan(small.model_copy(update={"select": select, "overrides": overrides}))
+    said = capsys.readouterr().out.splitlines()
+    assert said[1] == (
+        "besides, each on a GPU: 3 probes, 0 done; 3 baseline measurements, 0 done; their time is"
+        " not estimated"
+    )
+    assert said[2].endswith("6.0 GPU-hours left")

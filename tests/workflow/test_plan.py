@@ -278,3 +278,18 @@ def test_the_disk_holds_data_and_results(paper, here):
     assert 3 * GIGABYTE < data < 3.2 * GIGABYTE  # 1.8 downloaded, 1.3 prepared
     results = needed_bytes(paper, everything) - data
     assert 0.05 * GIGABYTE < results < 0.5 * GIGABYTE
+
+
+def test_probes_and_baselines_are_counted_and_not_timed(small, overlay, speed, said):
+    plain = said(small)
+    more = overlay(
+        "{run: small, select: {experiments: [omniglot-5way-1shot], baselines: true},"
+        " overrides: {iterations: 3600, validate_every: 1800, validation_tasks: 300,"
+        " test_tasks: 150, snapshots: [0]}}"
+    )
+    lines = said(more)
+    line = "besides 6 probes, 0 done; 3 baseline measurements, 0 done; their time is not estimated"
+    assert line in lines
+    assert [each for each in lines if each.startswith("time left")] == [
+        each for each in plain if each.startswith("time left")
+    ]

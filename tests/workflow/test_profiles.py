@@ -1,5 +1,6 @@
 """The profiles as they stand, without the clusters that they are for."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from importlib.util import find_spec
 
 import pytest
 from helpers import ROOT
+
+from maml.configuration.schema import Resources
 
 COMMAND = ("--profile", "profiles/slurm", "--dry-run")
 NO_PLUGIN = "the plugin for Slurm is not installed; to install it: "
@@ -47,3 +50,27 @@ def test_without_the_plugin_one_line_names_the_command(tmp_path):
 )
 def test_without_slurm_one_line_says_so(tmp_path):
     assert snakemake("pass", tmp_path) == f"snakemake: {NO_SLURM}"
+
+
+def submitted_rules():
+    """Return name → text of each rule that runs a command; that of several seeds is ``train``."""
+    text = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
+    rules = re.split(r"^ *rule\b *(\w*):$", text, flags=re.MULTILINE)[1:]
+    named = [(name or "train", body) for name, body in zip(rules[::2], rules[1::2], strict=True)]
+    return [pytest.param(name, body, id=name) for name, body in named if "shell:" in body]
+
+
+@pytest.mark.parametrize(("rule", "body"), submitted_rules())
+def test_a_job_asks_for_memory_and_time_and_for_a_gpu_where_it_computes(rule, body):
+    [(asked, gpu)] = re.findall(r'\*\*allocated\("(\w+)"\),(\n +gpu=GPU,)?', body)
+    assert asked in Resources.model_fields
+    assert asked == "summarise" or rule.startswith(asked)
+    assert bool(gpu) == ("threads: settings.runtime.threads" in body)
+
+
+@pytest.mark.parametrize(("rule", "body"), submitted_rules())
+def test_the_page_says_with_what_a_job_is_submitted(rule, body):
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    [group] = re.findall(r'group:\n +"(\w+)"', body) or [rule]
+    [row] = re.findall(rf"^\| {group} \|.*$", page, flags=re.MULTILINE)
+    assert ("GPU" in row) == ("gpu=GPU" in body)

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from maml.configuration import baselines
 from maml.files import paths
 from maml.files.codedigest import code_of
 from maml.training.checkpoint import decisive_settings, location
+from maml.workflow import remaining as left
 from maml.workflow.remaining import Remaining, remaining, whole
 
 NOTHING = Remaining(0, 0, 0)
@@ -156,3 +158,47 @@ def test_nothing_is_validated_without_validation_classes(job):
     classes = job.dataset.classes.model_copy(update={"val": 0})
     dataset = job.dataset.model_copy(update={"classes": classes})
     assert whole(job.model_copy(update={"dataset": dataset})).validation_tasks == 0
+
+
+@pytest.fixture
+def probed(paper, tmp_path, monkeypatch):
+    """Two seeds, each with a training that is probed and a measurement of the baselines."""
+    monkeypatch.chdir(tmp_path)
+    select = {"experiments": ["omniglot-5way-1shot"], "methods": ["maml"], "seeds": [0, 1]}
+    select = paper.select.model_copy(update={**select, "baselines": True})
+    return paper.model_copy(
+        update={
+            "select": select,
+            "overrides": paper.overrides.model_copy(update={"snapshots": [9]}),
+        }
+    )
+
+
+def write_origin(file, settings, kind, **changes):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    record = {"settings": settings, "code": code_of(kind), **changes}
+    file.write_text(f"# {json.dumps(record)}\n")
+
+
+def test_probes_are_left_until_they_fit_settings_code_and_training(paper, probed):
+    assert left.probes(paper) == []
+    assert left.probes(probed) == [True, True]
+    job = probed.jobs()[0]
+    settings = {**job.training_settings(), "probe": probed.probe.model_dump()}
+    write_origin(left.probe_file(job), settings, "probe")
+    assert left.probes(probed) == [True, True]  # the training is to be done
+    train(job)
+    assert left.probes(probed) == [False, True]
+    write_origin(left.probe_file(job), settings, "probe", code="older")
+    assert left.probes(probed) == [True, True]
+
+
+def test_baselines_are_left_until_they_fit_settings_and_code(paper, probed):
+    assert left.baseline_measurements(paper) == []
+    assert left.baseline_measurements(probed) == [True, True]
+    job = baselines.jobs(probed)[1]
+    settings = baselines.decisive_settings(job, probed.baselines)
+    write_origin(left.baselines_file(job), settings, "baselines")
+    assert left.baseline_measurements(probed) == [True, False]
+    write_origin(left.baselines_file(job), {**settings, "iterations": 1}, "baselines")
+    assert left.baseline_measurements(probed) == [True, True]

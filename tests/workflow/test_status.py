@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -209,9 +209,42 @@ def test_a_small_terminal_shows_what_needs_a_look(tmp_path, monkeypatch):
     statuses = [status_of(job) for job in config.jobs()]
     terminal = io.StringIO()
     Console(width=160, height=24, file=terminal).print(
-        status._render("paper", statuses, plain=False, lines=24)
+        status._render("paper", statuses, {}, plain=False, lines=24)
     )
     lines = terminal.getvalue().splitlines()
     assert len(lines) < 24
     assert "the disk is full" in lines[4]
     assert lines[-1] == "0 of 48 done, 1 failed, 47 waiting (31 more than fit here)"
+
+
+@pytest.fixture
+def probed(tmp_path, config):
+    """Two seeds, each with a training that is probed and a measurement of the baselines."""
+    overlay = tmp_path / "probed.yaml"
+    overlay.write_text(
+        "{run: probed, select: {seeds: [0, 1], baselines: true},"
+        " experiments: {omniglot-5way-1shot: {snapshots: [0]}}}"
+    )
+    return configuration.read([CONFIG, tmp_path / "overlay.yaml", overlay])
+
+
+def test_probes_and_baselines_are_counted(config, probed, capsys):
+    runs = paths.runs("probed")
+    folder = paths.training_folder(runs, "omniglot-5way-1shot", "maml", 0)
+    baselines = paths.baselines(runs, "omniglot-5way-1shot", 1)
+    entry = queue.Entry("PENDING", "maml_1", Path("/"))
+    queued = {baselines: entry, paths.gradients(folder): replace(entry, state="RUNNING")}
+    assert status.others(config, queued) == {}
+    assert status.others(probed, queued) == {
+        "probes": {"running": 1, "waiting": 1},
+        "baselines": {"queued": 1, "waiting": 1},
+    }
+    for file in (paths.gradients(folder), baselines):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    show(probed, watch=False)
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "0 of 2 done, 2 waiting",
+        "probes: 1 of 2 done, 1 waiting",
+        "baselines: 1 of 2 done, 1 waiting",
+    ]

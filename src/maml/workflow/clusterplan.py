@@ -12,7 +12,7 @@ from maml.configuration.config import Config
 from maml.files.errors import UserError
 from maml.training.progress import duration
 from maml.workflow import throughput
-from maml.workflow.plan import PLAIN_WIDTH, job_key, needed_bytes, pieces, size
+from maml.workflow.plan import PLAIN_WIDTH, besides, job_key, needed_bytes, pieces, size
 from maml.workflow.remaining import remaining
 
 GPUS = (1, 4, 16)
@@ -85,6 +85,8 @@ def print_cluster_plan(config: Config, machine: str | None = None) -> None:
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     done = sum(not value for value in left.values())
     console.print(f"run {config.run}: {len(left)} trainings with an evaluation each, {done} done")
+    if others := besides(config):
+        console.print(f"besides, each on a GPU: {others}")
     console.print(
         f"on {machine}, as measured there; {sum(work.values()) / 3600:.1f} GPU-hours left"
     )

@@ -25,7 +25,13 @@ from maml.files.words import counted
 from maml.networks.network import parameter_shapes
 from maml.training.progress import duration
 from maml.workflow import throughput
-from maml.workflow.remaining import Remaining, remaining, whole
+from maml.workflow.remaining import (
+    Remaining,
+    baseline_measurements,
+    probes,
+    remaining,
+    whole,
+)
 from maml.workflow.throughput import Speed
 
 PLAIN_WIDTH = 120  # columns where no terminal says how many
@@ -89,6 +95,8 @@ def print_plan(config: Config, cores: int | None = None, *, elsewhere: bool = Fa
         "data": "; ".join(_data(config, slug, name) for slug, name in config.slugs().items()),
         "disk": _disk(config, left),
     }
+    if others := besides(config):
+        lines["besides"] = others
     if unknown:
         lines["time left"] = f"unknown: {unknown}"
     else:
@@ -105,6 +113,22 @@ def print_plan(config: Config, cores: int | None = None, *, elsewhere: bool = Fa
 def job_key(job: Job) -> tuple[str, str, int]:
     """Return what names a job within its run."""
     return job.experiment, job.method, job.seed
+
+
+def besides(config: Config) -> str:
+    """Return in words what a run does besides trainings and their evaluations, if anything.
+
+    What these jobs take is not measured before a run: most of it is not an iteration's work.
+    """
+    kinds = {"probe": probes(config), "baseline measurement": baseline_measurements(config)}
+    said = [
+        f"{counted(len(left), kind)}, {left.count(False)} done"
+        for kind, left in kinds.items()
+        if left
+    ]
+    if any(map(any, kinds.values())):
+        said.append("their time is not estimated")
+    return "; ".join(said)
 
 
 def find_workers(config: Config, cores: int | None = None) -> Workers:

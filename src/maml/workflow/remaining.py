@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from maml.configuration.config import Job
+from maml.configuration import baselines
+from maml.configuration.config import Config, Job
 from maml.files import paths
 from maml.files.codedigest import code_of
 from maml.training.checkpoint import decisive_settings, location
@@ -52,6 +53,48 @@ def remaining(job: Job) -> Remaining:
         for path in (folder / "evaluation.csv", *further)
     )
     return Remaining(0, 0, lacking * len(paths.WEIGHTS) * job.settings.test_tasks)
+
+
+def probes(config: Config) -> list[bool]:
+    """Return for each probe of a run whether it is left to do."""
+    return [
+        bool(remaining(job).iterations)
+        or not _fits(
+            _read(probe_file(job)),
+            {**job.training_settings(), "probe": config.probe.model_dump()},
+            "probe",
+        )
+        for job in probed(config)
+    ]
+
+
+def probed(config: Config) -> list[Job]:
+    """Return the trainings of a run that are probed: those that keep snapshots."""
+    return [job for job in config.jobs() if job.settings.snapshots]
+
+
+def probe_file(job: Job) -> Path:
+    """Return what the probe of a training makes."""
+    return paths.gradients(
+        paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
+    )
+
+
+def baseline_measurements(config: Config) -> list[bool]:
+    """Return for each measurement of the baselines of a run whether it is left to do."""
+    return [
+        not _fits(
+            _read(baselines_file(job)),
+            baselines.decisive_settings(job, config.baselines),
+            "baselines",
+        )
+        for job in baselines.jobs(config)
+    ]
+
+
+def baselines_file(job: Job) -> Path:
+    """Return what a measurement of the baselines makes."""
+    return paths.baselines(paths.runs(job.run), job.experiment, job.seed)
 
 
 def _from_iteration(job: Job, done: int) -> Remaining:

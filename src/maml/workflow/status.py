@@ -20,10 +20,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from maml.configuration import baselines
 from maml.configuration.config import Config, Job
 from maml.files import paths
 from maml.training.progress import Heartbeat, duration
 from maml.workflow import queue
+from maml.workflow.remaining import baselines_file, probe_file, probed
 
 SILENT_SECONDS = 600  # a job of another host that says nothing for so long has stopped
 WATCH_SECONDS = 1.0
@@ -163,6 +165,30 @@ def _alive(beat: Heartbeat) -> bool:
     return True
 
 
+def others(config: Config, queued: Mapping[Path, queue.Entry]) -> dict[str, Counter[str]]:
+    """Return how many probes and measurements of the baselines stand how.
+
+    These write no heartbeat: they are ``done`` once their file is there. Until then the queue tells
+    which are ``queued`` or ``running``, and without one all of them are ``waiting``.
+
+    Args:
+        config: whose.
+        queued: what :func:`maml.workflow.queue.by_output` says.
+    """
+
+    def state(file: Path) -> str:
+        if file.exists():
+            return "done"
+        entry = queued.get(file)
+        return "waiting" if entry is None else "queued" if entry.waits else "running"
+
+    files = {
+        "probes": [probe_file(job) for job in probed(config)],
+        "baselines": [baselines_file(job) for job in baselines.jobs(config)],
+    }
+    return {kind: Counter(map(state, each)) for kind, each in files.items() if each}
+
+
 def show(config: Config, watch: bool) -> None:
     """Print the state of every job of ``config``.
 
@@ -173,8 +199,9 @@ def show(config: Config, watch: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     queued, asked = queue.by_output(), time.monotonic()
     statuses = [status_of(job, queued) for job in config.jobs()]
+    besides = others(config, queued)
     if not watch:
-        console.print(_render(config.run, statuses, plain=not console.is_terminal))
+        console.print(_render(config.run, statuses, besides, plain=not console.is_terminal))
         return
     try:
         with Live(console=console, auto_refresh=False) as live:
@@ -183,35 +210,46 @@ def show(config: Config, watch: bool) -> None:
                     _render(
                         config.run,
                         statuses,
+                        besides,
                         plain=not console.is_terminal,
                         lines=console.height if console.is_terminal else None,
                     ),
                     refresh=True,
                 )
-                if all(status.finished for status in statuses):
+                if all(status.finished for status in statuses) and all(
+                    set(states) == {"done"} for states in besides.values()
+                ):
                     break
                 time.sleep(WATCH_SECONDS)
                 if time.monotonic() - asked >= QUEUE_SECONDS:
                     queued, asked = queue.by_output(), time.monotonic()
                 statuses = [status_of(job, queued) for job in config.jobs()]
+                besides = others(config, queued)
     except KeyboardInterrupt:  # how a watch ends
         pass
 
 
 def _render(
-    run: str, statuses: list[Status], *, plain: bool, lines: int | None = None
+    run: str,
+    statuses: list[Status],
+    besides: Mapping[str, Counter[str]],
+    *,
+    plain: bool,
+    lines: int | None = None,
 ) -> RenderableType:
-    """Return the table and the line below it.
+    """Return the table and the lines below it.
 
     Args:
         run: the run's name.
         statuses: one a job, in the order of the configuration.
+        besides: what :func:`others` says.
         plain: without frames, for files and pipes.
         lines: how many lines there are; jobs that do not fit are counted instead, those that
             need no look first.
     """
     shown = statuses
-    room = max(lines - 7, 1) if lines else len(statuses)  # title, frame, heading, summary, cursor
+    used = 7 + len(besides)  # title, frame, heading, summaries, cursor
+    room = max(lines - used, 1) if lines else len(statuses)
     if len(statuses) > room:
         order = list(STYLES)
         shown = sorted(statuses, key=lambda status: order.index(status.state))[:room]
@@ -228,7 +266,15 @@ def _render(
     summary = ", ".join([f"{done} of {len(statuses)} done", *others])
     if hidden := len(statuses) - len(shown):
         summary += f" ({hidden} more than fit here)"
-    return Group(table, Text(summary))
+    below = [_summary(kind, states) for kind, states in besides.items()]
+    return Group(table, *map(Text, [summary, *below]))
+
+
+def _summary(kind: str, states: Counter[str]) -> str:
+    """Return a line on jobs that have no row: ``probes: 1 of 3 done, 2 waiting``."""
+    rest = [state for state in ("running", "queued", "waiting") if states[state]]
+    counts = [f"{states['done']} of {states.total()} done", *(f"{states[s]} {s}" for s in rest)]
+    return f"{kind}: {', '.join(counts)}"
 
 
 def _cells(status: Status) -> list[RenderableType]:
