@@ -160,3 +160,22 @@ def test_what_cannot_be_evaluated_is_said(monkeypatch, capsys, arguments, messag
         cli.main()
     assert left.value.code == 1
     assert capsys.readouterr().err.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--card", "card.jsonl"], "--machine and --card are for --profile slurm"),
+        (["--machine", "cuda: A"], "--machine and --card are for --profile slurm"),
+        (["--profile", "slurm", "--card", "a", "--machine", "b"], "either those of one or of the"),
+        (["--profile", "slurm", "--card", "a"], "a is no card.jsonl of `make card`"),
+        (["--profile", "sge"], "--profile: 'sge' is not one of: slurm"),
+    ],
+)
+def test_what_a_plan_cannot_be_made_from_is_said(monkeypatch, capsys, arguments, said):
+    monkeypatch.setattr("sys.argv", ["maml", "plan", *arguments])
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    assert said in capsys.readouterr().err

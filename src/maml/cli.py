@@ -280,6 +280,9 @@ def plan(
     machine: Annotated[
         str | None, typer.Option(help="The cluster's GPU, as `maml plan` names it there.")
     ] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="Or its times from the card.jsonl of a `make card` there.")
+    ] = None,
 ) -> None:
     """Print what a run would compute, on what, and how long it would take."""
     if profile is not None:
@@ -287,8 +290,12 @@ def plan(
 
         if profile != "slurm":
             raise UserError(f"--profile: {profile!r} is not one of: slurm")
-        print_cluster_plan(configuration.read(config), machine)
+        if machine is not None and card is not None:
+            raise UserError("--machine and --card: times are either those of one or of the other")
+        print_cluster_plan(configuration.read(config), machine, card)
         return
+    if machine is not None or card is not None:
+        raise UserError("--machine and --card are for --profile slurm")
     from maml.workflow.plan import print_plan
 
     with _project(config) as settings:

@@ -4,14 +4,16 @@ import heapq
 import math
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from maml.configuration import config as configuration
 from maml.configuration.config import Config
 from maml.files.errors import UserError
 from maml.training.progress import duration
-from maml.workflow import throughput
+from maml.workflow import cardspeeds, throughput
 from maml.workflow.plan import PLAIN_WIDTH, besides, job_key, needed_bytes, pieces, size
 from maml.workflow.remaining import remaining
 
@@ -62,7 +64,9 @@ def utilisation(rows: list[list[Slot]]) -> float:
     return busy / (wall_seconds(rows) * len(rows)) if busy else 0.0
 
 
-def print_cluster_plan(config: Config, machine: str | None = None) -> None:
+def print_cluster_plan(
+    config: Config, machine: str | None = None, card: Path | None = None
+) -> None:
     """Print GPU-hours, wall time for some numbers of GPUs, a schedule, attempts and disk.
 
     Queues, and a scheduler that starts the jobs in another order, come on top.
@@ -71,16 +75,21 @@ def print_cluster_plan(config: Config, machine: str | None = None) -> None:
         config: of the run.
         machine: the device on which the jobs run, as ``maml plan`` named it there; by default the
             GPU that was measured in this folder.
+        card: what ``make card`` wrote on such a GPU, to take the times from that instead.
 
     Raises:
         UserError: no machine, several, or another one was measured.
     """
-    machine = machine or _measured()
     left = {job_key(job): remaining(job) for job in config.jobs()}
-    seed = config.select.seeds[0]
-    speeds = {
-        pair: throughput.speed(config.job(*pair, seed), machine=machine) for pair in config.pairs()
-    }
+    jobs = {pair: config.job(*pair, config.select.seeds[0]) for pair in config.pairs()}
+    if card:
+        shown, shipped = cardspeeds.read(card), configuration.read([Path("config.yaml")])
+        speeds = {pair: shown.speed(job, shipped) for pair, job in jobs.items()}
+        machine, note = shown.device, f"{shown.words}; no evaluation was measured, nor counts here"
+    else:
+        machine = machine or _measured()
+        speeds = {pair: throughput.speed(job, machine=machine) for pair, job in jobs.items()}
+        note = ""
     work = pieces(config, left, speeds)
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     done = sum(not value for value in left.values())
@@ -90,6 +99,8 @@ def print_cluster_plan(config: Config, machine: str | None = None) -> None:
     console.print(
         f"on {machine}, as measured there; {sum(work.values()) / 3600:.1f} GPU-hours left"
     )
+    if note:
+        console.print(note)
     if work:
         table = Table(box=None)
         for heading in ("GPUs", "time", "in use"):
@@ -143,10 +154,11 @@ def _print_schedule(console: Console, rows: list[list[Slot]]) -> None:
     for number, row in enumerate(rows):
         line = ""
         for slot in row:
-            until = round(COLUMNS * slot.end / whole)
-            line += letters[slot.job[:2]].ljust(until - len(line), letters[slot.job[:2]])
-            if len(line) > 1 and slot is not row[-1]:
-                line = f"{line[:-1]}|"
+            letter, width = letters[slot.job[:2]], round(COLUMNS * slot.end / whole) - len(line)
+            if width > 1 and slot is not row[-1]:
+                line += letter * (width - 1) + "|"
+            else:
+                line += letter * max(width, 1)
         console.print(f"  GPU {number}  {line[:COLUMNS].ljust(COLUMNS, '.')}")
     for name, letter in letters.items():
         console.print(f"  {letter} {' '.join(name)}")
