@@ -31,6 +31,7 @@ include: "workflow/rules/report.smk"
 
 localrules:
     all,
+    compute,
     download,
 
 
@@ -44,6 +45,16 @@ rule all:
         expand(rules.figures.output, run=RUN),
         expand(rules.plots.output, run=RUN),
         rules.cards.output,
+
+
+rule compute:
+    """All of that which takes computing; tables and figures can be rendered elsewhere."""
+    input:
+        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
+        further_evaluations(*FURTHER_EVALUATIONS),
+        probed(),
+        measured_baselines(),
+        expand(rules.cost.output, run=RUN),
 
 
 onstart:

@@ -363,6 +363,27 @@ def restore() -> None:
 
 
 @app.command()
+def send(
+    name: Annotated[str, typer.Argument(help="What to call it, such as the machine's name.")],
+    config: ConfigFiles = DEFAULT,
+) -> None:
+    """Send what this machine computed of a run to DVC's remote, for another to gather."""
+    from maml.workflow.exchange import send
+
+    with _project(config) as settings:
+        send(settings, name)
+
+
+@app.command()
+def gather(config: ConfigFiles = DEFAULT) -> None:
+    """Take in what machines without a common file system sent of a run."""
+    from maml.workflow.exchange import gather
+
+    with _project(config) as settings:
+        gather(settings)
+
+
+@app.command()
 def check(config: ConfigFiles = DEFAULT) -> None:
     """Compare the meta-gradient with a plain loop over tasks, in float64, on this machine."""
     from maml.workflow.check import check

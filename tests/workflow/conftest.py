@@ -92,3 +92,19 @@ def kept(tmp_path):
         return tmp_path
 
     return keep
+
+
+@pytest.fixture
+def s3():
+    """An S3 on this machine with the bucket "maml": its URL, and the credentials it takes."""
+    import requests
+    from moto.server import ThreadedMotoServer  # a machine that only computes may not have it
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    requests.put(f"{url}/maml", timeout=30).raise_for_status()
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    yield url, keys | {"AWS_DEFAULT_REGION": "us-east-1"}
+    server.stop()

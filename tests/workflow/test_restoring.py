@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from clones import Clone, clone, copy, new_project
+from pipeline import jobs
 
 SUMMARY = [
     "Judging the paper's claims",
@@ -48,22 +49,6 @@ def restored(restored_once, request) -> Clone:
     """A copy of the restored clone, file times included, to be changed."""
     name = "".join(filter(str.isalnum, request.node.name))
     return copy(restored_once, restored_once.folder.with_name(name))
-
-
-@pytest.fixture
-def s3():
-    """An S3 on this machine with the bucket "maml": its URL, and the credentials it takes."""
-    import requests
-    from moto.server import ThreadedMotoServer  # a machine that only computes may not have it
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    requests.put(f"{url}/maml", timeout=30).raise_for_status()
-    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
-    yield url, keys | {"AWS_DEFAULT_REGION": "us-east-1"}
-    server.stop()
 
 
 def test_a_run_is_recorded_by_itself(recorded):
@@ -320,3 +305,27 @@ def test_a_bucket_serves_as_remote(recorded, s3):
     fresh = clone(pushing, recorded.folder.with_name("from-bucket"))
     assert "nothing is left to do" in fresh("maml", "restore", **variables)
     assert fresh.read(WEIGHTS) == recorded.read(WEIGHTS)
+
+
+def test_machines_that_share_a_bucket_alone_compute_one_run(recorded, s3):
+    url, variables = s3
+    home = recorded.folder.parent
+    first = copy(recorded, home / "first")
+    second, third = (clone(recorded, home / name) for name in ("second", "third"))
+    for machine in (first, second, third):
+        machine("dvc", "remote", "modify", "--local", "storage", "url", "s3://maml/results")
+        machine("dvc", "remote", "modify", "--local", "storage", "endpointurl", url)
+    assert "as seed-0" in first("maml", "send", "seed-0", **variables)
+    second("snakemake", "compute", "--config", "select={seeds: [1]}")
+    assert "as seed-1" in second("maml", "send", "seed-1", **variables)
+
+    third.configure(select={"seeds": [0, 1]})
+    third("maml", "gather", **variables)
+    rendered = {"tables": 1, "verdict": 1, "figures": 1, "plots": 1, "cards": 1}
+    assert jobs(third("snakemake")) == rendered
+    for machine, weights in ((first, WEIGHTS), (second, WEIGHTS.replace("seed-0", "seed-1"))):
+        assert third.read(weights) == machine.read(weights)
+    said = third("maml", "trace", "results/paper/tables/table1.md")
+    assert "every digest that was noted agrees" in said
+    assert f"evaluation  {EVALUATION.replace('seed-0', 'seed-1')}" in said
+    assert not (third.folder / "data" / "processed").exists()

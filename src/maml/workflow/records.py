@@ -56,7 +56,7 @@ def keep(config: Config) -> None:
     the record that it had.
     """
     path = location(config.run)
-    before = _read(path)
+    before = read(path)
     data = _data(config)
     unrestored = [*data, RESULTS / config.run / "tasks"]
     after = {
@@ -72,10 +72,20 @@ def keep(config: Config) -> None:
             after[output] = known
         elif notes.describes(record, output):
             after[output] = {"content": content(Path(output)), "record": record}
-    text = json.dumps(_grouped(after), indent=1, sort_keys=True) + "\n"
     if after != before:
-        with atomic_file(path) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
+        write(path, after)
+
+
+def add(run: str, entries: Entries) -> None:
+    """Keep the records of what another machine made of a run, but of what has one here."""
+    write(location(run), entries | read(location(run)))
+
+
+def write(path: Path, entries: Entries) -> None:
+    """Write records as :func:`read` reads them."""
+    text = json.dumps(_grouped(entries), indent=1, sort_keys=True) + "\n"
+    with atomic_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def bring_back(config: Config) -> None:
@@ -92,9 +102,9 @@ def bring_back(config: Config) -> None:
             made.
     """
     run = config.run
-    own, local = _read(location(run)), notes.read_all()
+    own, local = read(location(run)), notes.read_all()
     checked_out = location(run).stat().st_mtime if own else 0.0
-    others = [_read(path) for path in sorted(RESULTS.glob("*/records.json"))]
+    others = [read(path) for path in sorted(RESULTS.glob("*/records.json"))]
     changed, unknown = [], []
     for output in sorted({*own, *_outputs(config)}):
         path, record, entry = Path(output), local.get(output), own.get(output)
@@ -127,12 +137,12 @@ def bring_back(config: Config) -> None:
 
 def lacks(run: str, path: str) -> bool:
     """Return whether a file was recorded and is not here, as in a clone restored without it."""
-    return path in _read(location(run)) and not Path(path).exists()
+    return path in read(location(run)) and not Path(path).exists()
 
 
 def outputs(run: str) -> Entries:
     """Return what was recorded of each file: its ``content`` and Snakemake's ``record``."""
-    return _read(location(run))
+    return read(location(run))
 
 
 def _outputs(config: Config) -> Iterator[str]:
@@ -161,7 +171,7 @@ def _make_again(outputs: list[str]) -> None:
         )
 
 
-def _read(path: Path) -> Entries:
+def read(path: Path) -> Entries:
     """Return output → its content and record; empty if nothing was kept."""
     if not path.exists():
         return {}
