@@ -68,7 +68,7 @@ def test_what_is_here_stays(machine, tiny, capsys):
     exchange.send(tiny, "a")
     ours = make(machine("b"), "seed-0/curve.csv", "ours")
     exchange.gather(tiny)
-    assert "maml: a: 1 files taken in, 1 were here already" in capsys.readouterr().err
+    assert "maml: a: 1 file taken in, 1 here already" in capsys.readouterr().err
     assert (theirs.read_text(), ours.read_text()) == ("theirs", "ours")
     recorded = records.outputs("paper")
     assert recorded[f"{RUNS}/seed-0/curve.csv"]["content"] == records.content(ours)
@@ -86,6 +86,20 @@ def test_what_is_here_without_a_record_gets_none_of_another_file(machine, tiny):
     assert ours.read_text() == "ours"
     assert records.outputs("paper") == {}
     assert notes.is_unfinished(f"{RUNS}/seed-0/training.json")  # Snakemake makes it again
+
+
+def test_gathering_that_was_cut_short_is_made_good(machine, tiny):
+    for seed in (0, 1):
+        make(machine("a"), f"seed-{seed}/training.json", str(seed))
+    exchange.send(tiny, "a")
+    folder = machine("b")
+    (folder / RUNS / "seed-0").mkdir(parents=True)
+    (folder / RUNS / "seed-0" / "training.json").write_text("0")  # fetched, and then no network
+    exchange.gather(tiny)
+    assert sorted(records.outputs("paper")) == [
+        f"{RUNS}/seed-0/training.json",
+        f"{RUNS}/seed-1/training.json",
+    ]
 
 
 def test_an_unfinished_training_goes_on_elsewhere_from_where_it_is(machine, tiny):

@@ -40,6 +40,9 @@ def test_what_is_asked_for_is_measured_beside_the_evaluations(project, smoke):
     table = (results / "tables" / "table1.md").read_text()
     assert "Nearest neighbour, running statistics (no conv)" in table
     assert not jobs(project.snakemake("--dry-run", *smoke, overlay).stdout)
+    plan = project.maml("plan", "--config", "results/smoke/config.yaml")
+    assert "1 probe, 1 done; 1 baseline measurement, 1 done" in plan
+    assert "not estimated" not in plan
     for part, change in (("probe", "tasks: 3"), ("baselines", "fine_tuning_steps: 3")):
         other = project.overlay("other.yaml", f"{part}: {{{change}}}")
         again = jobs(project.snakemake("--dry-run", *smoke, overlay, other).stdout)

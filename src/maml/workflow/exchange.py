@@ -23,9 +23,10 @@ from maml.configuration import baselines
 from maml.configuration.config import Config, Job
 from maml.files import paths
 from maml.files.atomic import atomic_file
-from maml.files.contents import file_names
+from maml.files.contents import content, file_names
 from maml.files.errors import UserError
 from maml.files.provenance import file_digest
+from maml.files.words import counted
 from maml.training.checkpoint import location
 from maml.workflow import records
 
@@ -73,7 +74,7 @@ def send(config: Config, name: str) -> None:
         with TemporaryDirectory() as scratch:  # last, so that a part with records is whole
             records.write(kept := Path(scratch, "records.json"), entries)
             remote.files.put_file(str(kept), remote.place(name, records.location(config.run)))
-    _say(f"sent {len(files)} files of {config.run} as {name}")
+    _say(f"sent {counted(len(files), 'file')} of {config.run} as {name}")
 
 
 def gather(config: Config) -> None:
@@ -109,19 +110,18 @@ def _take_in(remote: Remote, run: str, name: str, files: set[Path]) -> None:
     taken = kept = 0
     for path in sorted(files):
         if _is_result(path, run):
-            new = not path.exists()
+            new, entry = not path.exists(), theirs.get(path.as_posix())
             if new:
-                entry = theirs.get(path.as_posix())
                 _fetch(remote, name, path, entry and entry["content"])
-            else:
-                theirs.pop(path.as_posix(), None)
+            elif entry and content(path) != entry["content"]:
+                del theirs[path.as_posix()]  # it is not theirs, so their record is not its
         elif _is_below(path, paths.CHECKPOINTS):
             new = _fetch_farther(remote, name, path)
         else:
             continue
         taken, kept = taken + new, kept + (not new)
     records.add(run, {output: entry for output, entry in theirs.items() if _is_known(output, run)})
-    _say(f"{name}: {taken} files taken in" + (f", {kept} were here already" if kept else ""))
+    _say(f"{name}: {counted(taken, 'file')} taken in, {kept} here already")
 
 
 def _fetch(remote: Remote, name: str, path: Path, digest: str | None) -> None:
