@@ -132,6 +132,27 @@ MISTAKES = [
         "experiments.new.variant_of: 'o' is not one of: omniglot-5way-1shot, …",
     ),
     (
+        f"experiments/{ONE_SHOT}/methods",
+        ["MAML"],
+        f"experiments.{ONE_SHOT}.methods: 'MAML' is not one of: maml, fomaml, …",
+    ),
+    (
+        f"experiments/{ONE_SHOT}/methods",
+        ["maml", "maml"],
+        f"experiments.{ONE_SHOT}.methods: maml is listed twice",
+    ),
+    (
+        f"experiments/{ONE_SHOT}/methods",
+        [],
+        f"experiments.{ONE_SHOT}.methods: must not be empty",
+    ),
+    (
+        f"experiments/{ONE_SHOT}/methods",
+        ["anil"],
+        f"experiments.{ONE_SHOT}.methods: none of anil is in select.methods, so nothing would be "
+        "trained; select one, or leave the experiment out of select.experiments",
+    ),
+    (
         "defaults/variant_of",
         ONE_SHOT,
         "defaults.variant_of: unknown key; 'variant_of' belongs in experiments.<name>",

@@ -32,6 +32,14 @@ def test_there_is_one_an_experiment_and_seed():
     assert keys == expected
 
 
+def test_a_variant_has_none():
+    config = read(
+        experiments={"new": {"variant_of": EXPERIMENT, "inner_steps": 1}},
+        select={"baselines": True, "experiments": ["new", EXPERIMENT]},
+    )
+    assert {job.experiment for job in baselines.jobs(config)} == {EXPERIMENT}
+
+
 def test_what_decides_meta_training_does_not_decide_it():
     changes = {"iterations": 7, "meta_step_size": 0.3, "meta_gradient_clip": 1.0}
     changed = read(overrides={**changes, "validate_every": 3})

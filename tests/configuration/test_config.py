@@ -57,6 +57,25 @@ def test_a_variant_follows_its_base_into_another_protocol():
     assert config.experiment("new").inner_step_size == 0.4
 
 
+def test_an_experiment_may_be_trained_with_some_of_the_methods_and_is_timed_with_all():
+    raw = changed("experiments/new", {"variant_of": ONE_SHOT, "methods": ["anil", "fomaml"]})
+    raw["select"] |= {"experiments": ["new", ONE_SHOT]}
+    raw["experiments"][ONE_SHOT] |= {"methods": ["maml"]}
+    raw["cost"] = {"methods": ["reptile"]}
+    config = check(raw)
+    assert config.pairs() == [("new", "fomaml"), (ONE_SHOT, "maml")]
+    assert [(job.experiment, job.method) for job in config.jobs()] == [
+        *[("new", "fomaml")] * 3,
+        *[(ONE_SHOT, "maml")] * 3,
+    ]
+    assert [method for name, method in config.timed() if name == "new"] == [
+        "maml",
+        "fomaml",
+        "reptile",
+    ]
+    assert config.experiment("new") == config.experiment(ONE_SHOT)
+
+
 def test_a_variant_of_a_variant_is_refused():
     raw = changed("experiments/new", {"variant_of": ONE_SHOT})
     raw["experiments"]["newer"] = {"variant_of": "new"}

@@ -70,10 +70,17 @@ def job(config: Config, experiment: str, seed: int) -> Job:
 
 
 def jobs(config: Config) -> list[Job]:
-    """Return the job of each selected experiment and seed; none where none is selected."""
+    """Return the job of each selected experiment and seed; none where none is selected.
+
+    Variants have none: MAML's own experiments alone are set beside the baselines.
+    """
     if not config.select.baselines:
         return []
-    experiments = dict.fromkeys(experiment for experiment, _ in config.pairs())
+    experiments = dict.fromkeys(
+        experiment
+        for experiment, _ in config.pairs()
+        if config.experiments[experiment].variant_of is None
+    )
     return [job(config, name, seed) for name in experiments for seed in config.select.seeds]
 
 

@@ -19,6 +19,7 @@ from maml.configuration.mistakes import validated
 from maml.configuration.overlays import load, merge
 from maml.configuration.renamed import check_names
 from maml.configuration.schema import (
+    OF_ENTRIES,
     Allocation,
     BaselineSettings,
     Classes,
@@ -80,7 +81,7 @@ class Config(Strict):
             layers.append(self.overrides)
         merged: dict[str, Any] = {}
         for layer in layers:
-            merged |= layer.model_dump(include=layer.model_fields_set - {"variant_of"})
+            merged |= layer.model_dump(include=layer.model_fields_set - OF_ENTRIES)
         return validated(Experiment, merged, f"experiments.{name}", PLACES)
 
     def entries(self, name: str) -> list[Entry]:  # type: ignore[valid-type]
@@ -135,7 +136,11 @@ class Config(Strict):
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the selected (experiment, method) pairs that make sense together."""
-        return self._pairs(self.select.methods)
+        return [
+            (experiment, method)
+            for experiment, method in self._pairs(self.select.methods)
+            if method in (self.experiments[experiment].methods or self.select.methods)
+        ]
 
     def timed(self) -> list[tuple[str, str]]:
         """Return the pairs that are timed: the selected ones, and those of ``cost.methods``."""

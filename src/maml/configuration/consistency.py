@@ -77,6 +77,7 @@ def check_together(config: Config) -> None:
         _check_network(f"config: networks.{name}", network)
     for name in config.experiments:
         _check_variant(config, name)
+        _check_methods(config, name)
     for name in config.experiments:
         _check_experiment(config, name)
     if not config.pairs():
@@ -118,6 +119,21 @@ def _check_variant(config: Config, name: str) -> None:
         raise UserError(
             f"config: {place}: {base!r} is a variant itself; name "
             f"{config.experiments[base].variant_of!r}, and say what else differs"
+        )
+
+
+def _check_methods(config: Config, name: str) -> None:
+    place, chosen = f"experiments.{name}.methods", config.experiments[name].methods
+    if chosen is None:
+        return
+    for method in chosen:
+        if method not in config.methods:
+            raise UserError(not_one_of(place, method, config.methods))
+    _check_distinct(place, chosen)
+    if name in config.select.experiments and not set(chosen) & set(config.select.methods):
+        raise UserError(
+            f"config: {place}: none of {', '.join(chosen)} is in select.methods, so nothing would "
+            f"be trained; select one, or leave the experiment out of select.experiments"
         )
 
 

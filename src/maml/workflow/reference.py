@@ -100,7 +100,8 @@ def _configuration(config: Config) -> str:
         "## `defaults`, `experiments.<name>`, `overrides`\n",
         f"{Experiment.__doc__} The three have the same keys; an experiment needs each in one of "
         "them. An experiment may have `variant_of`, too. "
-        f"{Entry.model_fields['variant_of'].description}\n",
+        f"{Entry.model_fields['variant_of'].description} And it may have `methods`. "
+        f"{Entry.model_fields['methods'].description}\n",
         _table(
             ["key", "type", "`defaults`", "decides", "meaning"],
             (

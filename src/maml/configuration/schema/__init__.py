@@ -5,6 +5,7 @@ from maml.configuration.schema.cost import CostSettings
 from maml.configuration.schema.dataset import Classes, Dataset
 from maml.configuration.schema.experiment import (
     FURTHER_EVALUATIONS,
+    OF_ENTRIES,
     Defaults,
     Entry,
     Experiment,
@@ -22,6 +23,7 @@ from maml.configuration.schema.verdict import VerdictSettings
 
 __all__ = [
     "FURTHER_EVALUATIONS",
+    "OF_ENTRIES",
     "Allocation",
     "BaselineSettings",
     "Classes",

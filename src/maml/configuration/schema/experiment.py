@@ -126,4 +126,15 @@ Entry = _partial(
             "says itself, and tables and verdicts set it beside that one.",
         ),
     ),
+    methods=(
+        list[str] | None,
+        Field(
+            default=None,
+            min_length=1,
+            description="Keys of `methods`: of the selected ones, those that this experiment is "
+            "trained with; null: all. `maml cost` times all of them.",
+        ),
+    ),
 )
+OF_ENTRIES = {"variant_of", "methods"}
+"""Keys of an entry that are no settings of its experiment."""
