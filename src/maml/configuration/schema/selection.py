@@ -15,6 +15,6 @@ class Select(Strict):
     )
     baselines: bool = Field(
         default=False,
-        description="true: also measure fine-tuning and nearest neighbour on each experiment that is "
-        "no variant, with each seed, as `baselines` has them.",
+        description="true: also measure fine-tuning and nearest neighbour on each experiment that "
+        "is no variant, with each seed, as `baselines` has them.",
     )
