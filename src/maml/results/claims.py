@@ -13,6 +13,8 @@ from maml.results import paper
 from maml.results.cells import Cell
 from maml.results.crossed import Design, Interval, interval
 from maml.results.decisions import (
+    NARROW,
+    POINT,
     Margins,
     Outcome,
     equivalence,
@@ -30,8 +32,8 @@ NEARLY_THE_SAME = "first-order MAML performs nearly the same as MAML"
 IMPROVES = "accuracy goes on improving with more inner steps than trained"
 NO_OVERFITTING = "more inner steps do not overfit"
 
-NO_CELL = Margins(1.0, 1.0)
-"""Points, where the paper prints no cell that margins could be taken from."""
+NO_CELL = Margins(POINT, POINT)
+"""Where the paper prints no cell that margins could be taken from."""
 
 SIDES = {Outcome.ABOVE: "ours is higher", Outcome.BELOW: "ours is lower"}
 
@@ -78,7 +80,7 @@ def paper_cells(config: Config, cells: Sequence[Cell]) -> Iterator[Finding]:
             verdict=Verdict.NOT_RUN,
             paper=f"{printed.accuracy} ± {printed.ci95}",
             unit="points",
-            margin=2 * printed.ci95,
+            margin=NARROW * printed.ci95,
         )
         cell = ours.get((experiment, printed.row))
         if cell is None:

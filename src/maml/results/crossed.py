@@ -28,6 +28,9 @@ from scipy import stats
 
 Number = float | NDArray[np.float64]
 
+LEVEL = 0.95
+"""How often an interval is to cover the truth, where nothing else is said."""
+
 
 @dataclass(frozen=True)
 class Design:
@@ -121,7 +124,7 @@ def variance(design: Design) -> Number:
 
 
 def interval(
-    design: Design, level: float = 0.95, *, other_seed: bool = False, other_variance: float = 0.0
+    design: Design, level: float = LEVEL, *, other_seed: bool = False, other_variance: float = 0.0
 ) -> Interval:
     """Return the interval of the mean, or of its difference from another training's.
 

@@ -13,9 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from maml.results.crossed import Design, Interval, Number, interval
+from maml.results.crossed import LEVEL, Design, Interval, Number, interval
 
 SMALLEST_P = 1e-12
+
+POINT, PART_OF_CI95, PART_OF_ERROR = 1.0, 1 / 2, 1 / 4
+"""The strict margin is the smallest of so many points, and of these parts of the paper's ± and of
+the error."""
+
+EQUIVALENT = 0.90
+"""Level of the interval that lies inside the margin of an equivalence."""
+
+NARROW = 2
+"""Times the paper's ±: the widest half of an interval with which a cell counts as reproduced."""
 
 
 class Outcome(StrEnum):
@@ -40,7 +50,8 @@ def margins(accuracy: float, ci95: float) -> Margins:
     Loose is the paper's ±; strict the smallest of one point, half the paper's ± and a quarter of
     the error, as one point is most of the error where accuracy is 98.7 %.
     """
-    return Margins(strict=min(1.0, ci95 / 2, (100 - accuracy) / 4), loose=ci95)
+    strict = min(POINT, PART_OF_CI95 * ci95, PART_OF_ERROR * (100 - accuracy))
+    return Margins(strict=strict, loose=ci95)
 
 
 def equivalence(difference: Design, margin: float) -> Outcome:
@@ -49,7 +60,7 @@ def equivalence(difference: Design, margin: float) -> Outcome:
     *Within*: the 90 % interval lies inside ± margin (Schuirmann 1987, Journal of Pharmacokinetics
     and Biopharmaceutics 15). *Above*, *below*: the 95 % interval lies wholly outside, on that side.
     """
-    inner, outer = interval(difference, 0.90), interval(difference, 0.95)
+    inner, outer = interval(difference, EQUIVALENT), interval(difference, LEVEL)
     return _outcome(
         within=np.abs(difference.mean) + inner.sure < margin,
         above=difference.mean - outer.sure > margin,
@@ -69,7 +80,7 @@ def paper_difference(ours: Design, accuracy: float, ci95: float) -> Interval:
         ci95: the paper's ±.
     """
     difference = replace(ours, mean=ours.mean - accuracy)
-    return interval(difference, 0.95, other_seed=True, other_variance=(ci95 / 1.96) ** 2)
+    return interval(difference, LEVEL, other_seed=True, other_variance=(ci95 / 1.96) ** 2)
 
 
 def reproduction(ours: Design, accuracy: float, ci95: float) -> Outcome:
@@ -80,7 +91,7 @@ def reproduction(ours: Design, accuracy: float, ci95: float) -> Outcome:
     lie on that side of the paper's.
     """
     found = paper_difference(ours, accuracy, ci95)
-    narrow = (found.half_width <= 2 * ci95) & (ours.seeds > 1)
+    narrow = (found.half_width <= NARROW * ci95) & (ours.seeds > 1)
     return _outcome(
         within=(np.abs(found.centre) <= found.half_width) & narrow,
         above=found.centre > found.sure,

@@ -11,7 +11,7 @@ from maml.results.claims import method_kind
 from maml.results.finding import Finding, Verdict, gated
 from maml.results.initialisation import HEAD, HIDDEN, compared
 from maml.results.overfitting import without_dropout
-from maml.results.savings import FILE, read
+from maml.results.savings import FILE, central, read
 from maml.results.variants import base_of, in_words, moved
 
 SHORTEN = "first-order, Xavier initialisation and gradient dropout shorten each pass"
@@ -105,7 +105,7 @@ def _judged(finding: Finding, saved: pd.Series) -> Finding:
         finding: without numbers.
         saved: percent, round by round.
     """
-    middle, low, high = (float(saved.quantile(part)) for part in (0.5, 0.025, 0.975))
+    middle, low, high = central(saved)
     shorter, longer = low > 0, high < 0
     no_shorter = high < finding.margin
     verdict = Verdict.INCONCLUSIVE

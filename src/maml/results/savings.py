@@ -19,6 +19,9 @@ MEASURES = {
 }
 """Column of cost.csv → what it measures."""
 
+TAIL = 0.025
+"""Part of the rounds on either side that a verdict leaves out."""
+
 
 def findings(config: Config, folder: Path) -> Iterator[Finding]:
     """Yield claim 3: time, memory and arithmetic apart, in both readings of the paper's 33 %."""
@@ -81,7 +84,13 @@ def _saved(
     if not {"exact", "first-order"} <= kinds.keys():
         return None
     saved = 100 * (1 - wide[kinds["first-order"]] / wide[kinds["exact"]])
-    return float(saved.median()), float(saved.quantile(0.025)), float(saved.quantile(0.975))
+    return central(saved)
+
+
+def central(rounds: pd.Series) -> tuple[float, float, float]:
+    """Return the median of the rounds, and the ends of their central part."""
+    middle, low, high = (float(rounds.quantile(part)) for part in (0.5, TAIL, 1 - TAIL))
+    return middle, low, high
 
 
 def _judged(finding: Finding, middle: float, low: float, high: float, expected: float) -> Finding:
