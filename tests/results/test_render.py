@@ -93,6 +93,18 @@ def test_html_needs_no_other_file_and_sets_ours_apart(page):
     assert left == ["A & B", "Koch 2015", "my_method | <x>", "ours", "e"]
 
 
+def test_long_texts_of_html_are_broken_into_lines_and_names_and_numbers_are_not():
+    table = pd.DataFrame(
+        [["name", "a long text", "1.5"]], columns=["experiment", "remarks", "ours"]
+    )
+    text = html_page(Page("", "", [Section("", table, [True])], []))
+    parser = Cells()
+    parser.feed(text)
+    assert [cell[2] for cell in parser.found if "sentence" in cell[1].split()] == ["a long text"]
+    (style,) = re.findall(r"td\.sentence {([^}]*)}", text)
+    assert "white-space: normal" in style
+
+
 def test_latex_has_booktabs_rules_groups_and_escaped_signs(page):
     text = latex(page)
     for rule in ("toprule", "midrule", "bottomrule"):

@@ -10,6 +10,8 @@ TEXT_COLUMNS = (  # set flush left
     *("experiment", "method", "tasks", "source", "device", "remarks"),
     *("of", "verdict", "test", "detail"),
 )
+SENTENCES = ("of", "remarks", "test", "detail")
+"""Columns whose texts may be long: on a page they are broken into lines."""
 
 LATEX = str.maketrans(
     {
@@ -38,6 +40,8 @@ STYLE = """
   table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
   th, td { padding: .3rem .55rem; text-align: right; white-space: nowrap; }
   td.text { text-align: left; }
+  td { vertical-align: top; }
+  td.sentence { white-space: normal; min-width: 14rem; }
   thead tr:first-child th { border-top: 2px solid #222; }
   thead tr:last-child th { border-bottom: 1px solid #222; }
   thead th[colspan] { text-align: center; }
@@ -156,10 +160,7 @@ def latex(page: Page) -> str:
 def _html_section(number: int, section: Section) -> str:
     table = section.table
     classes = pd.DataFrame(
-        [
-            [" ".join(["text"] * _is_text(name) + ["ours"] * ours) for name in table.columns]
-            for ours in section.ours
-        ],
+        [[_classes(name, ours) for name in table.columns] for ours in section.ours],
         index=table.index,
         columns=table.columns,
     )
@@ -174,6 +175,12 @@ def _html_section(number: int, section: Section) -> str:
     return f'{heading}{rule}  <div class="scroll">\n{text}  </div>'
 
 
+def _classes(column: str | tuple[str, ...], ours: bool) -> str:
+    """Return what a cell is, as the style sheet names it."""
+    found = {"text": _is_text(column), "sentence": _last(column) in SENTENCES, "ours": ours}
+    return " ".join(name for name, there in found.items() if there)
+
+
 def _headings(table: pd.DataFrame) -> list[str]:
     """Return a name of one line for each column."""
     if table.columns.nlevels == 1:
@@ -182,7 +189,12 @@ def _headings(table: pd.DataFrame) -> list[str]:
 
 
 def _is_text(name: str | tuple[str, ...]) -> bool:
-    return (name if isinstance(name, str) else name[-1]) in TEXT_COLUMNS
+    return _last(name) in TEXT_COLUMNS
+
+
+def _last(name: str | tuple[str, ...]) -> str:
+    """Return a column's own name, without that of its group."""
+    return name if isinstance(name, str) else name[-1]
 
 
 def _for_markdown(text: str) -> str:
