@@ -280,8 +280,9 @@ def _settle(design: Design, decide: Callable[[Design], Outcome], cells: Sequence
     seeds = seeds_needed(design, decide)
     if seeds is None:
         return "more test tasks; 100 seeds would not do"
-    hours = sum(cell.hours_per_training for cell in cells) * (seeds - design.seeds)
-    return f"{seeds} seeds in place of {design.seeds}: about {hours:.3g} hours more"
+    hours = f"{sum(cell.hours_per_training for cell in cells) * (seeds - design.seeds):.3g}"
+    unit = "hour" if hours == "1" else "hours"
+    return f"{seeds} seeds in place of {design.seeds}: about {hours} {unit} more"
 
 
 def lacking(cells: Sequence[Cell]) -> Iterator[str]:
