@@ -50,6 +50,8 @@ def test_each_change_is_timed_alone_and_all_together(tmp_path):
             "",
         ),
     }
+    said = [each.ours.split(" % ")[1] for each in found.values()]
+    assert said[:5] == ["shorter", "longer", "longer", "shorter", "shorter"]
     effects = [each.effect for each in found.values()]
     # 1 − 1.2/2, 1 − 2.2/2, 1 − 1.32/1.2, 1 − 1.32/2, 1 − 2/2.02, and no difference
     assert effects == pytest.approx([40, -10, -10, 34, 1, 0], abs=1)

@@ -115,7 +115,7 @@ def _judged(finding: Finding, saved: pd.Series) -> Finding:
         verdict = Verdict.NOT_REPRODUCED
     return finding.changed(
         verdict=verdict,
-        ours=f"{middle:+.1f} % saved".replace("-", "−"),
+        ours=f"{abs(middle):.1f} % {'shorter' if middle > 0 else 'longer'}",
         effect=middle,
         low=low,
         high=high,
