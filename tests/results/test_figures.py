@@ -1,6 +1,7 @@
 """The figures show what was computed, and say what they cannot show."""
 
 import hashlib
+import re
 
 import by_hand
 import figure_runs
@@ -271,6 +272,13 @@ def test_only_methods_that_differ_in_their_second_derivatives_are_compared(drawn
     shown = {method: bool(bars(right, style.colour(config, method))) for method in methods}
     assert shown == dict.fromkeys(methods, False) | {"maml": True}
     assert all(bars(left, style.colour(config, method)) for method in methods)
+
+
+def test_an_experiment_that_lacks_a_method_has_no_difference(drawn):
+    lacking = {"experiments": {MINI: {"methods": ["maml"]}}}
+    chosen = select([OMNIGLOT, MINI], ["maml", "fomaml"], [0, 1])
+    _, _, figure = drawn(comparisons.first_order_difference, chosen, lacking)
+    assert len(re.findall(r"± \d+\.\d+ over tasks", texts(figure))) == 1
 
 
 @pytest.mark.parametrize("method", ["anil", "reptile"])

@@ -139,7 +139,7 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
     right.axvline(0, color="0.2", linewidth=1)
     for experiment in names:
         for number, method in enumerate(full):
-            if (experiment, method) in cells:
+            if {(experiment, method), (experiment, without)} <= cells.keys():
                 place = list(names).index(experiment) + _spread(number, len(full))
                 pair = cells[experiment, method], cells[experiment, without]
                 _difference(right, *pair, place, style.appearance(config, method))
