@@ -133,6 +133,13 @@ def test_a_control_stands_beside_its_base_and_decides_nothing(tmp_path):
     assert sentences(chosen, found)[2].endswith("that they are near zero is not reproduced.")
 
 
+@pytest.mark.parametrize(("snapshots", "rows"), [([], 1), ([1000], 2)])
+def test_a_variant_that_keeps_no_snapshots_is_no_control(tmp_path, snapshots, rows):
+    variant = {"variant_of": OMNIGLOT, "inner_step_size": 0.4, "snapshots": snapshots}
+    settings = config((OMNIGLOT, "new"), ("maml",), 1, {"experiments": {"new": variant}})
+    assert len(list(findings(settings, tmp_path))) == rows
+
+
 def test_kept_files_are_read_compressed(tmp_path):
     judged(tmp_path, [{1000: FAR}])
     path = paths.gradients(paths.training_folder(tmp_path, OMNIGLOT, "maml", 0))

@@ -20,7 +20,7 @@ def findings(config: Config, runs: Path) -> Iterator[Finding]:
     """Yield claim 4: at the snapshots on the path of MAML and on that of first-order MAML.
 
     A variant, as one with softplus in place of the rectified linear unit, is a control: it decides
-    nothing.
+    nothing, and one that keeps no snapshots is none.
     """
     table, bounds = read(config, runs), config.verdict
     for experiment, method in config.pairs():
@@ -40,7 +40,8 @@ def findings(config: Config, runs: Path) -> Iterator[Finding]:
         own = chosen(table, experiment=experiment, method=method, factor=1.0)
         own = own[own["iteration"] >= bounds.from_iteration]
         if own.empty:
-            yield finding
+            if config.experiment(experiment).snapshots or not base_of(config, experiment):
+                yield finding
             continue
         lacking = "; ".join(_lacking(config, experiment, own["seed"].nunique()))
         judged = _judged(config, finding, own)
