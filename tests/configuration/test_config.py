@@ -291,7 +291,7 @@ def test_each_setting_belongs_to_one_stage():
         ("datasets/omniglot/source", "bundled", False, False),  # the same images
         ("runtime/device", "cpu", False, False),
         ("runtime/task_chunk", 7, True, True),
-        ("runtime/cuda_graphs", True, True, False),
+        ("runtime/cuda_graphs", False, True, False),
         ("runtime/seeds_at_once", 2, True, False),
         ("runtime/gpu_memory_gib", 7.5, False, False),
         ("mirror", "elsewhere", False, False),
