@@ -17,7 +17,7 @@ include_patterns = [
     "docs/**.md",
     "results/kept/**.md",
     "results/benchmark*/*.md",
-    "results/card*/*.md",
+    "results/card*/**.md",
     "results/precision/*.md",
 ]
 exclude_patterns = [
