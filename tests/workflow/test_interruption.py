@@ -56,7 +56,13 @@ def heartbeat(project):
 
 
 def assert_saved(project):
-    """Check that the training saved, said so in its log, and left nothing locked."""
+    """Check that the training saved, said so in its log, and left nothing locked.
+
+    It may still be at it: its shells, which a signal to every process meets too, end before.
+    """
+    end = time.monotonic() + SECONDS
+    while heartbeat(project)["state"] == "training" and time.monotonic() < end:
+        time.sleep(0.05)
     log = project.folder / "logs/interrupted/train/omniglot-5way-1shot/fomaml/seed-0.log"
     assert heartbeat(project)["state"] == "interrupted"
     assert "interrupted at" in log.read_text().splitlines()[-1]
