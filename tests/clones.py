@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 from helpers import ROOT
-from pipeline import copy_project
+from pipeline import command, copy_project
 
 from maml.configuration import overlays
 
@@ -44,14 +44,13 @@ class Clone:
 
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess:
         """Run a command and return its exit code and output, errors included."""
-        program = {
-            "git": ["git"],
-            "maml": [sys.executable, "-m", "maml"],
-            "dvc": [sys.executable, "-m", "dvc"],
-            "snakemake": [sys.executable, "-m", "snakemake"],
-        }[words[0]]
+        name, *arguments = words
+        if name in ("maml", "snakemake") and not variables:
+            program = command(name)
+        else:
+            program = ["git"] if name == "git" else [sys.executable, "-m", name]
         return subprocess.run(
-            [*program, *words[1:]],
+            [*program, *arguments],
             cwd=self.folder,
             env=self._environment() | variables,
             stdout=subprocess.PIPE,

@@ -30,9 +30,9 @@ class Project:
     def snakemake(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
         """Run Snakemake to its end, whatever its exit code."""
         # The environment may change what it does as it is imported.
-        command = [sys.executable, "-m", "snakemake"] if variables else _command("snakemake")
+        program = [sys.executable, "-m", "snakemake"] if variables else command("snakemake")
         return subprocess.run(
-            [*command, *arguments],
+            [*program, *arguments],
             cwd=self.folder,
             env=self._environment(**variables),
             stdout=subprocess.PIPE,
@@ -65,7 +65,7 @@ class Project:
     def maml(self, *arguments: str) -> str:
         """Run a command of the project and return what it prints."""
         return subprocess.run(
-            [*_command("maml"), *arguments],
+            [*command("maml"), *arguments],
             cwd=self.folder,
             env=self._environment(),
             check=True,
@@ -109,7 +109,7 @@ class Project:
             path.write_text(source)
 
 
-def _command(program: str) -> list[str]:
+def command(program: str) -> list[str]:
     """Return how to call a program: in a process that has imported it, where there is one."""
     address = os.environ.get(warm.ADDRESS)
     return warm.command(address, program) if address else [sys.executable, "-m", program]
