@@ -46,7 +46,7 @@ def iterations(session: Session, thetas: Parameters) -> Callable[[], object]:
     It does not wait for the device: training does so in every tenth iteration only.
 
     Args:
-        here: where.
+        session: the job, its images and its device.
         thetas: θ of each of the job's seeds, ``(seeds, …)``.
     """
     settings = session.job.settings
@@ -64,9 +64,9 @@ def deviation(session: Session, reference: Session, theta: Parameters) -> float:
     """Return how far some iterations move θ from where the plain loop's meta-gradients move it.
 
     Args:
-        here: where the iterations are done.
+        session: where the iterations are done.
         reference: the same on the CPU; there the loop computes.
-        theta: θ, on the device of ``here``, at which every seed starts.
+        theta: θ, on the device of ``session``, at which every seed starts.
 
     Returns:
         The norm of the difference over that of the loop's way, the largest of all seeds.
@@ -90,7 +90,7 @@ def deviation(session: Session, reference: Session, theta: Parameters) -> float:
 
 
 def _by_the_loop(session: Session, start: Parameters) -> Parameters:
-    """Return where the plain loop moves θ of one seed, whose job is that of ``here``."""
+    """Return where the plain loop moves θ of one seed, whose job is that of ``session``."""
     session = replace(session, job=session.job.model_copy(update={"seed_group": []}))
     job, settings = session.job, session.job.settings
     expected = {name: value.clone() for name, value in start.items()}

@@ -28,7 +28,9 @@ def test_a_gpu_computes_as_many_tasks_at_once_as_fit_well_into_its_memory(paper)
     small = session(paper, "omniglot-5way-1shot", "cuda")
     assert small.tasks_at_once(1) == 4279  # 5 images of 14x14x64 floats are 251 kB
     assert small.tasks_at_once(1, seeds=3) == 1426
-    assert session(paper, "miniimagenet-5way-1shot", "cuda").tasks_at_once(15) == MOST_TASKS
+    large = session(paper, "miniimagenet-5way-1shot", "cuda")
+    assert large.tasks_at_once(15) == MOST_TASKS
+    assert large.tasks_at_once(15, seeds=MOST_TASKS + 1) == 1
 
 
 def test_images_that_do_not_fit_a_gpu_end_in_one_line(monkeypatch):

@@ -17,7 +17,8 @@ from maml.files.errors import UserError
 from maml.networks.network import largest_layer
 from maml.tasks.episodes import TaskSpace
 
-MOST_TASKS = 32  # on a CPU
+MOST_TASKS = 32
+"""On a CPU; on a GPU these are tried in any case."""
 
 CACHE_BYTES = 4 * 2**20
 """What one layer's values may take: the best of the sizes tried on a processor with 32 MiB."""
@@ -60,7 +61,7 @@ class Session:
         values = images * largest_layer(self.job.network, self.job.dataset.image_size)
         of_task = values * self.dtype.itemsize
         if self.device.type != "cpu":
-            return max(MOST_TASKS, GPU_BYTES // of_task) // seeds
+            return max(1, max(MOST_TASKS, GPU_BYTES // of_task) // seeds)
         return max(1, min(MOST_TASKS, CACHE_BYTES // of_task) // seeds)
 
     def chunk(
