@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch.autograd import DeviceType
@@ -20,7 +20,6 @@ from benchmarks.device import run as of_device
 from benchmarks.device.usage import COPIES
 from benchmarks.gradients import OURS
 from maml.configuration import config
-from maml.configuration.schema import Runtime
 from maml.workflow.check import random_parameters
 
 FIRST = ("omniglot-20way-1shot", "omniglot-5way-1shot", "miniimagenet-5way-1shot")
@@ -38,17 +37,15 @@ class Way:
 
     Attributes:
         graph: whether as one CUDA graph.
-        convolution: a value of ``runtime.convolution``; None where there is no choice.
         seeds: that are trained at once.
     """
 
     graph: bool = False
-    convolution: str | None = None
     seeds: int = 1
 
     def __str__(self) -> str:
-        words = ["graph" if self.graph else "eager", self.convolution]
-        return ", ".join(filter(None, [*words, f"{self.seeds} seeds" if self.seeds > 1 else None]))
+        launched = "graph" if self.graph else "eager"
+        return f"{launched}, {self.seeds} seeds" if self.seeds > 1 else launched
 
 
 def versions(setting: Setting) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -87,12 +84,8 @@ def experiments(setting: Setting) -> list[str]:
 
 
 def ways(seeds: int = 1) -> list[Way]:
-    """Return the ways, eager and as a graph; of one seed with each convolution to choose from."""
-    field = Runtime.model_fields.get("convolution") if seeds == 1 else None
-    known = [value for value in get_args(field.annotation) if value != "auto"] if field else []
-    return [
-        Way(graph, convolution, seeds) for convolution in known or [None] for graph in (False, True)
-    ]
+    """Return the ways, operation by operation and as a graph."""
+    return [Way(graph, seeds) for graph in (False, True)]
 
 
 def about(setting: Setting) -> dict[str, Any]:
@@ -171,10 +164,7 @@ def prepared(setting: Setting, name: str, method: str, way: Way) -> Callable[[],
     """Return a function that does the next iteration."""
     case = _case(setting, name, method)
     session = case.session("train", torch.float32)
-    changes: dict[str, Any] = {"cuda_graphs": way.graph}
-    if way.convolution is not None:
-        changes["convolution"] = way.convolution
-    runtime = session.job.runtime.model_copy(update=changes)
+    runtime = session.job.runtime.model_copy(update={"cuda_graphs": way.graph})
     group = list(range(way.seeds)) if way.seeds > 1 else []
     job = session.job.model_copy(update={"runtime": runtime, "seed_group": group})
     start = random_parameters(job.network, case.image_shape, job.settings.ways)

@@ -1,9 +1,9 @@
 """The page of what a card has shown, and which defaults to change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from benchmarks.card.measure import METHODS, SEEDS, Way, item, ways
+from benchmarks.card.measure import METHODS, SEEDS, Way, item
 from benchmarks.card.plan import TRAINING
 from benchmarks.card.record import Record
 from benchmarks.card.training import graphs_work
@@ -33,13 +33,19 @@ def paragraphs(record: Record, origins: list[dict[str, Any]]) -> Iterator[str]:
     yield f"{_times(record)}\n"
     yield "## Tests\n"
     yield from _tests(record)
-    yield "\n## Kernels that take longest, of an eager iteration\n"
-    yield from _kernels(record)
-    yield "## Trainings\n"
-    yield from _trainings(record, origins)
-    if failures := record.failures():
-        yield "\n## What failed\n"
-        yield from (f"- {step}, {name}: `{how}`" for (step, name), how in failures.items())
+    yield from _section("Kernels that take longest, of an eager iteration", _kernels(record))
+    yield from _section("Trainings", _trainings(record, origins))
+    failures = record.failures().items()
+    yield from _section(
+        "What failed", (f"- {step}, {name}: `{how}`" for (step, name), how in failures)
+    )
+
+
+def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
+    """Yield a section, if there is anything in it."""
+    if found := list(lines):
+        yield f"\n## {title}\n"
+        yield from found
 
 
 def defaults(record: Record) -> Iterator[str]:
@@ -47,13 +53,10 @@ def defaults(record: Record) -> Iterator[str]:
     times = record.results("times")
     gains = _gains(times, Way(), Way(graph=True), METHODS)
     if not graphs_work(record):
-        yield "`runtime.cuda_graphs` stays false: its tests did not all run and pass."
+        yield "`runtime.cuda_graphs`: false; not all tests of graphs ran and passed."
     elif gains:
-        better = min(gains) >= GAIN
-        yield (
-            f"`runtime.cuda_graphs`: {'set it to true' if better else 'leave it'}; an iteration is "
-            f"{min(gains):.2f} to {max(gains):.2f} times as fast."
-        )
+        better = str(min(gains) >= GAIN).lower()
+        yield f"`runtime.cuda_graphs`: {better}; as one graph it is {_range(gains)} as fast."
     several = [
         SEEDS * times[one] / times[three]
         for name in _experiments(times)
@@ -62,15 +65,14 @@ def defaults(record: Record) -> Iterator[str]:
     ]
     if several:
         yield (
-            f"`runtime.seeds_at_once`: {SEEDS} seeds at once are {min(several):.2f} to "
-            f"{max(several):.2f} times as fast as one after the other."
+            f"`runtime.seeds_at_once`: {SEEDS} seeds at once are {_range(several)} as fast as one "
+            "after the other."
         )
-    fastest = _convolutions(times)
-    if len(set(fastest.values())) == 1:
-        yield f"`runtime.convolution`: {next(iter(fastest.values()))} is the fastest everywhere."
-    elif fastest:
-        said = ", ".join(f"{way} on {name}" for name, way in fastest.items())
-        yield f"`runtime.convolution`: leave it to the measurement; {said}."
+
+
+def _range(gains: list[float]) -> str:
+    least, most = f"{min(gains):.2f}", f"{max(gains):.2f}"
+    return f"{least} times" if least == most else f"{least} to {most} times"
 
 
 def _gains(times: dict[str, Any], before: Way, after: Way, methods: tuple[str, ...]) -> list[float]:
@@ -81,20 +83,6 @@ def _gains(times: dict[str, Any], before: Way, after: Way, methods: tuple[str, .
         for method in methods
     ]
     return [slow / fast for slow, fast in pairs if slow and fast]
-
-
-def _convolutions(times: dict[str, Any]) -> dict[str, str]:
-    """Return experiment → the convolution of the fastest way, where there are several."""
-    found = {}
-    for name in _experiments(times):
-        known = {
-            way: times[key]
-            for way in ways()
-            if way.convolution and (key := item(name, "maml", way)) in times
-        }
-        if known:
-            found[name] = min(known, key=known.__getitem__).convolution
-    return found
 
 
 def _experiments(times: dict[str, Any]) -> list[str]:

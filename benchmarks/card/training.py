@@ -129,7 +129,6 @@ def train(setting: Setting, choice: Choice, seconds: float) -> dict[str, Any]:
         "device": device(setting),
         "cuda_graphs": way.graph,
         "seeds_at_once": len(choice.seeds),
-        **({"convolution": way.convolution} if way.convolution else {}),
     }
     overlay = {
         "run": RUN,

@@ -147,7 +147,7 @@ def test_the_page_on_speed_has_the_times_of_the_records():
         for method in measure.METHODS
     ]
     for name, method, *cells in filter(None, rows):
-        for cell, way in zip(cells, (Way(), Way(graph=True), Way(True, seeds=3)), strict=True):
+        for cell, way in zip(cells, (Way(), Way(graph=True), Way(True, 3)), strict=True):
             key = item(name, method, way)
             shown = [f"{times[key]:.3g}" for times in (before, after) if key in times]
             assert cell == (" → ".join(shown[:1] if way == Way() else shown) or "–")
@@ -217,11 +217,14 @@ def test_the_page_says_which_defaults_to_change(record):
         record.add("times", item(name, method, Way()), 9.0)
         record.add("times", item(name, method, Way(graph=True)), 3.0)
     record.add("times", item(name, "maml", Way(graph=True, seeds=3)), 4.5)
-    assert "stays false: its tests" in next(page.defaults(record))
+    assert "cuda_graphs`: false; not all tests" in next(page.defaults(record))
     passed_graph_test(record)
     graphs, seeds = page.defaults(record)
-    assert graphs.startswith("`runtime.cuda_graphs`: set it to true; an iteration is 3.00 to 3.00")
-    assert "3 seeds at once are 2.00 to 2.00 times as fast" in seeds
+    assert graphs == "`runtime.cuda_graphs`: true; as one graph it is 3.00 times as fast."
+    assert "3 seeds at once are 2.00 times as fast as one" in seeds
+    record.add("times", item("another", "maml", Way()), 9.0)
+    record.add("times", item("another", "maml", Way(graph=True)), 6.0)
+    assert "is 1.50 to 3.00 times as fast" in next(page.defaults(record))
 
 
 def test_nothing_is_filed_that_does_not_say_its_device(tmp_path, capsys):
