@@ -37,6 +37,16 @@ def test_a_cell_that_is_not_says_on_which_side(truth, side):
     assert f"ours is {side}" in found.remark
 
 
+def test_a_cell_that_more_steps_change_says_what_it_is_after_those_that_were_trained():
+    assert verdict_of_cell(PAPER).remark == ""
+    found = verdict_of_cell(
+        PAPER, by_step=-0.5
+    )  # reported two steps after the one that was trained
+    ours, half_width = found.ours.split(" ± ")
+    said = f"{float(ours) + 1:.2f} ± {half_width}"
+    assert found.remark == f"after 1 inner step, as trained: {said}"
+
+
 def test_one_seed_decides_nothing():
     found = verdict_of_cell(PAPER, seeds=1)
     assert (found.verdict, found.settle) == (Verdict.INCONCLUSIVE, "more than one seed")
@@ -90,6 +100,15 @@ def test_a_difference_between_the_margins_is_the_same_at_the_loose_one_alone():
     assert loose.verdict == Verdict.REPRODUCED
     assert loose.remark == "zero is excluded"
     assert loose.effect == pytest.approx(0.3, abs=0.05)
+
+
+def test_a_difference_that_more_steps_change_says_what_it_is_after_those_that_were_trained():
+    settings = config()
+    cells = [cell(settings, OMNIGLOT, "maml", 98.0), cell(settings, OMNIGLOT, "fomaml", 96.0)]
+    assert "as trained" not in next(claims.first_order(settings, cells)).remark
+    cells[1] = cell(settings, OMNIGLOT, "fomaml", 96.0, by_step=0.5)
+    found = next(claims.first_order(settings, cells))
+    assert "zero is excluded; after 1 inner step, as trained: +3.0" in found.remark
 
 
 def test_a_small_difference_that_seeds_hide_is_open():

@@ -255,6 +255,16 @@ def test_the_difference_is_taken_task_by_task(drawn, tmp_path):
     assert [0, 0] in [list(line.get_xdata()) for line in right.get_lines()]
 
 
+@pytest.mark.parametrize("draw", [comparisons.paper_comparison, comparisons.first_order_difference])
+def test_no_axis_has_accuracies_beyond_all(drawn, draw):
+    _, _, figure = drawn(
+        draw, select([OMNIGLOT], PAIR, [0, 1]), levels={(OMNIGLOT, "fomaml"): 0.995}
+    )
+    panel = panels(figure)[0]
+    assert max(high for _, high in bars(panel, THIN).values()) > 101  # an interval of two seeds
+    assert 100 < panel.get_xlim()[1] < 101
+
+
 def test_one_seed_has_no_interval_over_seeds_and_tasks(drawn):
     for draw in (comparisons.paper_comparison, comparisons.first_order_difference):
         _, _, figure = drawn(draw, select([OMNIGLOT, MINI], PAIR, [0]))

@@ -89,6 +89,8 @@ def paper_cells(config: Config, cells: Sequence[Cell]) -> Iterator[Finding]:
         design = Design.from_table(100 * accuracies(cell.results))
         theirs = printed.accuracy, printed.ci95
         found = measured(finding, paper_difference(design, *theirs), _text(interval(design)))
+        sooner = Design.from_table(100 * accuracies(cell.results, step=_trained(config, cell)))
+        found = found.changed(remark=_as_trained(config, cell, design, sooner, _text))
         yield from judged(
             found, [cell], design, lambda each, theirs=theirs: reproduction(each, *theirs)
         )
@@ -116,7 +118,14 @@ def first_order(config: Config, cells: Sequence[Cell]) -> Iterator[Finding]:
                 yield finding
                 continue
             found = measured(finding, interval(design), signed(interval(design)))
-            found = found.changed(p=equivalence_p(design, margin), remark=_zero(interval(design)))
+            sooner = difference(pair, queries, step=_trained(config, pair.first))
+            remarks = (
+                _zero(interval(design)),
+                _as_trained(config, pair.first, design, sooner, signed),
+            )
+            found = found.changed(
+                p=equivalence_p(design, margin), remark="; ".join(filter(None, remarks))
+            )
             both = [pair.first, pair.second]
             yield from judged(
                 found, both, design, lambda each, margin=margin: equivalence(each, margin)
@@ -195,10 +204,17 @@ def comparable_queries(config: Config, experiment: str) -> int:
     return wanted if wanted in settings.test_queries else settings.reported_queries
 
 
-def difference(pair: Pair, queries: int) -> Design | None:
-    """Return the paired difference in points, of the seeds that both finished; None without any."""
+def difference(pair: Pair, queries: int, step: int | None = None) -> Design | None:
+    """Return the paired difference in points, of the seeds that both finished; None without any.
+
+    Args:
+        pair: the methods.
+        queries: query images a class.
+        step: after how many inner steps; None: as many as Table 1 reports.
+    """
     first, second = (
-        100 * accuracies(cell.results, queries=queries) for cell in (pair.first, pair.second)
+        100 * accuracies(cell.results, queries=queries, step=step)
+        for cell in (pair.first, pair.second)
     )
     seeds = [seed for seed in first.columns if seed in second.columns]
     return Design.from_table(first[seeds] - second[seeds]) if seeds else None
@@ -294,6 +310,25 @@ def lacking(cells: Sequence[Cell]) -> Iterator[str]:
         yield f"the full protocol: {', '.join(sorted(shortened))} as config.yaml has them"
     if any(cell.synthetic for cell in cells):
         yield "the real images"
+
+
+def _trained(config: Config, cell: Cell) -> int:
+    return config.experiment(cell.experiment).inner_steps
+
+
+def _as_trained(
+    config: Config,
+    cell: Cell,
+    reported: Design,
+    sooner: Design,
+    say: Callable[[Interval], str],
+) -> str:
+    """Say what it is after as many inner steps as were trained, where that is another number."""
+    if abs(sooner.mean - reported.mean) <= cell_margins(config, cell.experiment).strict:
+        return ""
+    steps = _trained(config, cell)
+    unit = "step" if steps == 1 else "steps"
+    return f"after {steps} inner {unit}, as trained: {say(interval(sooner))}"
 
 
 def _zero(found: Interval) -> str:

@@ -76,6 +76,7 @@ def paper_comparison(config: Config, results: Sequence[Result]) -> Figure:
                 hollow = appearance | {"markerfacecolor": "white", "linewidth": 1, "capsize": 2.5}
                 _dot(panel, mean, place + apart, half_width, hollow)
         style.percent(panel.xaxis)
+        style.end_at_all(panel)
         panel.set_xlabel("accuracy")
     return figure
 
@@ -120,6 +121,7 @@ def first_order_difference(config: Config, results: Sequence[Result]) -> Figure:
             _seeds(left, 100 * accuracies(cell.results).mean(), place, appearance)
         else:
             _say_diverged(left, place, appearance)
+    style.end_at_all(left)
     right.tick_params(labelleft=False)
     if without is None or not full:
         lacking = "without" if without is None else "with"

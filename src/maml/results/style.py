@@ -232,6 +232,12 @@ def percent(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g} %"))
 
 
+def end_at_all(panel: Axes) -> None:
+    """End a horizontal axis of accuracies, in percent, where all are right: intervals may not."""
+    low, high = panel.get_xlim()
+    panel.set_xlim(low, min(high, 100 + (100 - low) / 50))  # a dot at 100 % shows whole
+
+
 def mark_chance(panel: Axes, ways: int) -> None:
     """Draw the accuracy of guessing where it lies within the panel."""
     low, high = panel.get_ylim()

@@ -28,7 +28,7 @@ from maml.results.verdict import write_verdict
 from maml.workflow.commits import code_at, full_name
 
 MANIFEST = "kept.json"
-MOST_BYTES = 30_000_000
+MOST_BYTES = 50_000_000
 RENDERED = {
     "tables": write_tables,
     "verdict": write_verdict,
