@@ -75,6 +75,20 @@ def test_the_surroundings_of_a_command_are_no_reason_to_fail(words, variables, s
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("words", ["print('60 ± 2')", "print('60 ± 2', flush=True)"])
+def test_output_that_cannot_be_written_is_one_line(words):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", f"from maml import cli; cli.app = lambda: {words}; cli.main()"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+    said = "maml: what it prints cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 @pytest.fixture
 def watched(monkeypatch):
     """Call ``maml status`` with a configuration; return the run and where it is looked for."""

@@ -3,11 +3,13 @@
 Each command imports what it runs only when it runs, so that ``maml --help`` is immediate.
 """
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -454,8 +456,19 @@ def main() -> None:
     for stream in filter(None, (sys.stdout, sys.stderr)):  # a terminal may know no "±"
         stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # in a pipe, what was printed comes before an error
     except UserError as error:
-        sys.stdout.flush()  # in a pipe, what was printed before comes before
-        print(f"maml: {error}", file=sys.stderr)
-        sys.exit(1)
+        _end(str(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it is flushed at the end
+        _end(f"what it prints cannot be written: {error.strerror}")
+
+
+def _end(message: str) -> NoReturn:
+    print(f"maml: {message}", file=sys.stderr)
+    sys.exit(1)
