@@ -59,6 +59,7 @@ JOBS = [
         marks=[pytest.mark.mirror] if job.settings.dataset == "miniimagenet" else [],
     )
     for run in RUNS
+    if kept.Manifest.read(KEPT / run).weights
     for job in config_of(run).jobs()
 ]
 

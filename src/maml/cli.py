@@ -343,6 +343,9 @@ def keep(
         list[str] | None,
         typer.Option(help="Whose code it was made with, if not what is here; may be repeated."),
     ] = None,
+    without_weights: Annotated[
+        bool, typer.Option("--without-weights", help="Leave out weights, snapshots and cards.")
+    ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Only render what is kept of a run again.")
     ] = False,
@@ -353,7 +356,7 @@ def keep(
     if again:
         kept.render_again(run)
     else:
-        kept.keep(run, commit or ())
+        kept.keep(run, commit or (), weights=not without_weights)
 
 
 @app.command()

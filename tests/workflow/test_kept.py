@@ -125,6 +125,17 @@ def test_is_traced_there_without_the_run(project, capsys):
     assert "not recorded" not in said
 
 
+def test_is_kept_and_traced_without_its_weights(project, capsys):
+    kept.keep("tiny", weights=False)
+    folder = paths.KEPT / "tiny"
+    kept.render_again("tiny")
+    assert not [*folder.rglob("*.safetensors"), *folder.glob("runs/**/README.md")]
+    trace(folder / "tables" / "table1.md")
+    said = capsys.readouterr().out
+    assert "every digest that was noted agrees" in said
+    assert said.count("not kept, so not compared") == 2 * 2 + 4  # of two trainings, four baselines
+
+
 @pytest.mark.parametrize("folder", ["", "results", "elsewhere"])
 def test_is_traced_from_any_folder(project, capsys, monkeypatch, folder):
     kept.keep("tiny")

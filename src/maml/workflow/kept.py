@@ -48,10 +48,12 @@ class Manifest:
     Attributes:
         commits: digest of code that a training or evaluation noted → the commit that has it.
         content: file, within the folder and by the name that it had → sha256 of its content.
+        weights: whether trained weights are kept, too.
     """
 
     commits: dict[str, str]
     content: dict[str, str]
+    weights: bool = True
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -75,7 +77,7 @@ class Manifest:
             unfinished.write_text(f"{text}\n", encoding="utf-8")
 
 
-def keep(run: str, commits: Sequence[str] = ()) -> None:
+def keep(run: str, commits: Sequence[str] = (), *, weights: bool = True) -> None:
     """Copy what is worth keeping of ``results/<run>`` to ``results/kept/<run>``, and render it.
 
     That is evaluations, learning curves, records, the best and the last weights, the snapshots that
@@ -85,6 +87,7 @@ def keep(run: str, commits: Sequence[str] = ()) -> None:
     Args:
         run: its name; all of it must be there.
         commits: those whose code it was made with; by default what is checked out.
+        weights: False leaves them, snapshots and cards out, as of a run too short to be of use.
 
     Raises:
         UserError: the run is not whole, its code is not that of these commits, or there would be
@@ -98,7 +101,7 @@ def keep(run: str, commits: Sequence[str] = ()) -> None:
     explained = _explained(results, [full_name(commit) for commit in commits or ["HEAD"]])
     check_replaceable(kept, MANIFEST)
     with atomic_folder(kept) as folder:
-        for file in _worth_keeping(source, config):
+        for file in _worth_keeping(source, config, weights):
             content, place = file.read_bytes(), folder / file.relative_to(source)
             if file.name.startswith(("evaluation", "gradients", "baselines")):
                 content, place = pack(content), packed(place)
@@ -106,8 +109,8 @@ def keep(run: str, commits: Sequence[str] = ()) -> None:
             place.write_bytes(content)
         if (kept / BY_HAND).exists():
             shutil.copyfile(kept / BY_HAND, folder / BY_HAND)
-        _render(config, folder)
-        Manifest(explained, contents(folder)).write(folder)
+        _render(config, folder, weights)
+        Manifest(explained, contents(folder), weights).write(folder)
         _check_size(kept, folder)
 
 
@@ -115,8 +118,8 @@ def render_again(run: str) -> None:
     """Render tables, verdict, figures and cards of a kept run again, from what is kept."""
     folder = paths.KEPT / run
     manifest = Manifest.read(folder)
-    _render(configuration.read([folder / "config.yaml"]), folder)
-    Manifest(manifest.commits, contents(folder)).write(folder)
+    _render(configuration.read([folder / "config.yaml"]), folder, manifest.weights)
+    Manifest(manifest.commits, contents(folder), manifest.weights).write(folder)
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -135,26 +138,33 @@ def content_digest(path: Path) -> str:
     return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
-def _worth_keeping(source: Path, config: Config) -> Iterator[Path]:
+def _worth_keeping(source: Path, config: Config, weights: bool) -> Iterator[Path]:
     yield source / "config.yaml"
     yield from sorted(source.glob("cost/*"))
     for job in config.jobs():
         folder = paths.training_folder(source / "runs", job.experiment, job.method, job.seed)
-        for name in (*(f"{name}.safetensors" for name in paths.WEIGHTS), "training.json"):
-            yield folder / name
+        yield folder / "training.json"
         yield from sorted(folder.glob("*.csv"))
-        for snapshot in paths.snapshots(folder):
-            if paths.snapshot_evaluation(folder, paths.snapshot_iteration(snapshot)).exists():
-                yield snapshot
+        if weights:
+            yield from _weights(folder)
     for job in baseline_jobs(config):
         folder = paths.baselines(source / "runs", job.experiment, job.seed).parent
-        yield from sorted(folder.glob("[!.]*"))
+        files = sorted(folder.glob("[!.]*"))
+        yield from (file for file in files if weights or file.suffix != ".safetensors")
 
 
-def _render(config: Config, folder: Path) -> None:
+def _weights(folder: Path) -> Iterator[Path]:
+    yield from (folder / f"{name}.safetensors" for name in paths.WEIGHTS)
+    for snapshot in paths.snapshots(folder):
+        if paths.snapshot_evaluation(folder, paths.snapshot_iteration(snapshot)).exists():
+            yield snapshot
+
+
+def _render(config: Config, folder: Path, weights: bool) -> None:
     for name, write in RENDERED.items():
         write(config, folder / "runs", folder / name)
-    write_cards(config, folder / "runs")
+    if weights:
+        write_cards(config, folder / "runs")
 
 
 def _explained(results: Sequence[Result], commits: Sequence[str]) -> dict[str, str]:
@@ -185,5 +195,5 @@ def _check_size(kept: Path, folder: Path) -> None:
         raise UserError(
             f"{kept} would have {own / 1e6:.1f} MB and {kept.parent} {total / 1e6:.1f} MB in all, "
             f"and git is to hold no more than {MOST_BYTES / 1e6:.0f} MB of results; remove a kept "
-            "run, or the evaluations of snapshots that are not needed"
+            "run, or keep this one --without-weights"
         )

@@ -103,10 +103,12 @@ class Notes:
     Attributes:
         content: file → the digest of its content when it was made or kept.
         commits: digest of code → the commit that has it; of kept runs alone.
+        weights: whether the trained weights lie there, too.
     """
 
     content: dict[str, Any]
     commits: dict[str, str]
+    weights: bool = True
 
 
 def _notes(run: Path) -> Notes:
@@ -115,7 +117,7 @@ def _notes(run: Path) -> Notes:
         return Notes({file: entry["content"] for file, entry in recorded}, {})
     manifest = Manifest.read(run)
     content = {(run / file).as_posix(): digest for file, digest in manifest.content.items()}
-    return Notes(content, manifest.commits)
+    return Notes(content, manifest.commits, manifest.weights)
 
 
 def _links(result: Result, folder: Path, notes: Notes) -> Iterator[Link]:
@@ -123,7 +125,7 @@ def _links(result: Result, folder: Path, notes: Notes) -> Iterator[Link]:
     job, origin, training = result.job, result.origin, result.training
     yield _recorded("evaluation", folder / "evaluation.csv", notes)
     for name in WEIGHTS:
-        yield _weights(folder / f"{name}.safetensors", result)
+        yield _weights(folder / f"{name}.safetensors", result, notes)
     for name in ("training.json", "curve.csv"):
         yield _recorded("training", folder / name, notes)
     yield _data(job.data, origin["data"], training["data"])
@@ -141,9 +143,12 @@ def _baseline_links(result: Result, folder: Path, notes: Notes) -> Iterator[Link
     for name in ("baselines.csv", "tuning.csv"):
         yield _recorded("evaluation", folder / name, notes)
     file, updates = folder / "pretrained.safetensors", f"iteration {origin['iteration']:,}"
-    digest = file_digest(file) if file.is_file() else ""
-    wrong = "" if digest == origin["weights"] else "not the ones that were measured"
-    yield Link("weights", f"{file}  {digest[:SHOWN]}, {updates}", wrong if digest else "missing")
+    if file.is_file():
+        digest = file_digest(file)
+        wrong = "" if digest == origin["weights"] else "not the ones that were measured"
+        yield Link("weights", f"{file}  {digest[:SHOWN]}, {updates}", wrong)
+    else:
+        yield _absent_weights(file, notes)
     yield _data(result.job.data, origin["data"], origin["data"])
     noted = origin["code"]
     yield _code("baselines", "baselines", noted, notes.commits.get(noted))
@@ -182,9 +187,15 @@ def _recorded(what: str, file: Path, notes: Notes) -> Link:
     return Link(what, text, "" if known == digest else "not the one recorded")
 
 
-def _weights(file: Path, result: Result) -> Link:
-    if not file.is_file():
+def _absent_weights(file: Path, notes: Notes) -> Link:
+    if notes.weights:
         return Link("weights", str(file), "missing")
+    return Link("weights", f"{file}, not kept, so not compared")
+
+
+def _weights(file: Path, result: Result, notes: Notes) -> Link:
+    if not file.is_file():
+        return _absent_weights(file, notes)
     digest, origin, training = file_digest(file), result.origin, result.training
     text = f"{file}  {digest[:SHOWN]}, iteration {origin['iteration'][file.stem]:,}"
     if digest != origin.get("weights", {}).get(file.stem):
