@@ -30,11 +30,11 @@ FIGURES = {
 """Claim → file of a run that shows it, and what it is."""
 
 PRESETS = {
-    1: ["reference", "mlp"],
-    2: ["reference", "mlp"],
-    3: ["reference", "mlp"],
+    1: ["omniglot-5way-1shot", "mlp"],
+    2: ["omniglot-5way-1shot", "mlp", "miniimagenet-5way-1shot"],
+    3: ["omniglot-5way-1shot", "mlp"],
     4: ["mlp", "probe"],
-    5: ["reference", "mlp"],
+    5: ["omniglot-5way-1shot", "mlp"],
     6: ["verdict-quick"],
     7: ["initialisation", "audit"],
     8: ["dropout"],
