@@ -329,3 +329,23 @@ def test_what_the_jobs_ask_for(project, capsys, device, at_once, jobs, gpu):
         capsys,
         f"device {device}, {at_once} seeds a job: {jobs} jobs, each asks for {asked.popitem()[1]}",
     )
+
+
+def test_a_training_that_was_measured_asks_for_less(project, monkeypatch, capsys):
+    """The first time; after that for as much as it may."""
+    iterations = iterations_of(project, 10, monkeypatch)
+    drill = Drill(project, "measured", iterations=iterations, tasks=60)
+
+    def limit():
+        return slurm("squeue", "--noheader", "--states=PENDING", "--format=%l")
+
+    slurm("scontrol", "update", f"nodename={os.uname().nodename}", "state=drain", "reason=test")
+    try:
+        with drill.started():
+            first = wait_for(limit, "a job")
+            slurm("scancel", *in_queue())
+            then = wait_for(lambda: limit() != first and limit(), "the next attempt")
+    finally:
+        slurm("scontrol", "update", f"nodename={os.uname().nodename}", "state=resume")
+    assert (first, then) == ("20:00", "1:30:00")  # with the evaluation; 30 and 60 minutes at most
+    say(capsys, f"a training that was measured: asks for {first}, in a second attempt for {then}")

@@ -10,7 +10,7 @@ from maml.configuration import config
 from maml.files.errors import UserError
 from maml.workflow import cardspeeds
 from maml.workflow.clusterplan import print_cluster_plan
-from maml.workflow.throughput import Speed
+from maml.workflow.measured import Speed
 
 KEPT = Path("results/card-nvidia-h100-80gb-hbm3/before/card.jsonl")
 ABOUT = {

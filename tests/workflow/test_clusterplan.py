@@ -9,9 +9,9 @@ from helpers import ROOT
 
 from maml.configuration import config
 from maml.files.errors import UserError
-from maml.workflow import clusterplan, throughput
+from maml.workflow import clusterplan, measured, throughput
 from maml.workflow.clusterplan import print_cluster_plan, schedule, utilisation, wall_seconds
-from maml.workflow.throughput import Speed
+from maml.workflow.measured import Speed
 
 H100 = "cuda: NVIDIA H100 80GB HBM3"
 
@@ -46,9 +46,9 @@ def speed(monkeypatch):
     return asked
 
 
-def measured(*machines):
-    throughput.CACHE.parent.mkdir(exist_ok=True)
-    throughput.CACHE.write_text(json.dumps({machine: {} for machine in machines}))
+def remember(*machines):
+    measured.CACHE.parent.mkdir(exist_ok=True)
+    measured.CACHE.write_text(json.dumps({machine: {} for machine in machines}))
 
 
 def job(name):
@@ -82,7 +82,7 @@ def test_nothing_to_do_takes_no_time():
 
 
 def test_a_plan_says_hours_schedule_attempts_and_disk(small, speed, capsys):
-    measured("cpu: AMD EPYC, AVX512", H100)
+    remember("cpu: AMD EPYC, AVX512", H100)
     print_cluster_plan(small)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert set(speed) == {H100}
@@ -98,7 +98,7 @@ def test_a_plan_says_hours_schedule_attempts_and_disk(small, speed, capsys):
     assert lines[7] == f"GPU 0 {'a' * clusterplan.COLUMNS}"
     assert lines[10] == f"GPU 3 {'.' * clusterplan.COLUMNS}"
     assert lines[15:17] == [
-        "a omniglot-5way-1shot maml",
+        "a omniglot-5way-1shot maml, asks for 1 h 0 min",
         "omniglot-5way-1shot maml takes 2 h 0 min: about 2 attempts of resources.train.minutes, 60",
     ]
     assert lines[17].startswith("disk: about ")
@@ -106,7 +106,7 @@ def test_a_plan_says_hours_schedule_attempts_and_disk(small, speed, capsys):
 
 def test_a_row_shows_each_job_in_its_time(small, capsys):
     rows = [[clusterplan.Slot(job("a"), 0, 30), clusterplan.Slot(job("b"), 30, 40)]]
-    clusterplan._print_schedule(clusterplan.Console(width=120), rows)
+    clusterplan._print_schedule(clusterplan.Console(width=120), rows, {})
     line = capsys.readouterr().out.splitlines()[1].split()[-1]
     assert line == "a" * 47 + "|" + "b" * 16
 
@@ -116,7 +116,7 @@ def test_a_row_shows_each_job_in_its_time(small, capsys):
     [((), "no GPU was measured .* srun --gpus=1 maml plan"), ((H100, "cuda: A"), "--machine")],
 )
 def test_a_machine_must_be_known(small, speed, machines, said):
-    measured("cpu: AMD EPYC, AVX512", *machines)
+    remember("cpu: AMD EPYC, AVX512", *machines)
     with pytest.raises(UserError, match=said):
         print_cluster_plan(small)
     print_cluster_plan(small, "cuda: A")
@@ -124,7 +124,7 @@ def test_a_machine_must_be_known(small, speed, machines, said):
 
 
 def test_probes_and_baselines_are_counted_and_not_timed(small, speed, capsys):
-    measured(H100)
+    remember(H100)
     print_cluster_plan(small)
     assert "besides" not in capsys.readouterr().out
     select = small.select.model_copy(update={"baselines": True})

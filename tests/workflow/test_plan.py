@@ -13,9 +13,9 @@ from maml.compute import devices
 from maml.configuration import config
 from maml.files.errors import UserError
 from maml.workflow import plan, throughput
+from maml.workflow.measured import Speed
 from maml.workflow.plan import Workers, find_workers, job_key, needed_bytes, print_plan, time_left
 from maml.workflow.remaining import Remaining, whole
-from maml.workflow.throughput import Speed
 
 GIGABYTE = 10**9
 

@@ -62,7 +62,7 @@ def submitted_rules():
 
 @pytest.mark.parametrize(("rule", "body"), submitted_rules())
 def test_a_job_asks_for_memory_and_time_and_for_a_gpu_where_it_computes(rule, body):
-    [(asked, gpu)] = re.findall(r'\*\*allocated\("(\w+)"\),(\n +gpu=GPU,)?', body)
+    [(asked, gpu)] = re.findall(r'\*\*allocated\("(\w+)"(?:, seeds)?\),(\n +gpu=GPU,)?', body)
     assert asked in Resources.model_fields
     assert asked == "summarise" or rule.startswith(asked)
     assert bool(gpu) == ("threads: settings.runtime.threads" in body)

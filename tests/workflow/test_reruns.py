@@ -1,9 +1,13 @@
 """What a change makes the next run compute again, by dry runs of a finished one."""
 
 import re
+from pathlib import Path
 
 import pytest
 from pipeline import jobs
+
+from maml.configuration import config
+from maml.workflow import measured
 
 ALPHA = "experiments: {omniglot-5way-1shot: {inner_step_size: 1.5}}"
 REPORTED = "experiments: {omniglot-5way-1shot: {reported_step: 2}}"
@@ -59,3 +63,18 @@ def test_another_reported_step_only_shows_other_numbers(finished, listed):
     found, _ = listed(project.overlay("reported.yaml", REPORTED))
     assert found["tables"] == found["figures"] == 1
     assert not LONG & found.keys()
+
+
+def test_a_machine_that_was_measured_changes_nothing(finished, listed, smoke, monkeypatch):
+    """Jobs then ask for less time."""
+    project, _ = finished
+    monkeypatch.chdir(project.folder)
+    job = config.read([Path("config.yaml"), *map(Path, smoke[1:])]).job(
+        "omniglot-5way-1shot", "maml", 0
+    )
+    for what, seconds in (("iteration", 0.1), ("task", [0.1, 0.1])):
+        measured.remember("cpu: AMD EPYC", measured.key(job, what), seconds)
+    try:
+        assert listed()[0] == {}
+    finally:
+        measured.CACHE.unlink()

@@ -10,7 +10,7 @@ from maml.configuration.schema import Initialisation, Network
 from maml.files import paths
 from maml.files.errors import UserError
 from maml.training import iteration
-from maml.workflow import throughput
+from maml.workflow import measured, throughput
 from maml.workflow.throughput import speed
 
 TASK_OF_TRAINING = 0.5  # seconds
@@ -60,10 +60,10 @@ def changed(job, **settings):
 
 def test_speed_is_that_of_the_whole_job(job, computed):
     job = changed(job, meta_batch_size=8, inner_steps=3, test_steps=7, test_queries=[1, 5])
-    measured = speed(job)
-    assert measured.iteration == pytest.approx(8 * TASK_OF_TRAINING)
-    assert measured.validation_task == pytest.approx(3 * STEP + 4 * FORWARD)
-    assert measured.test_task == pytest.approx(7 * STEP + 8 * 2 * FORWARD)
+    found = speed(job)
+    assert found.iteration == pytest.approx(8 * TASK_OF_TRAINING)
+    assert found.validation_task == pytest.approx(3 * STEP + 4 * FORWARD)
+    assert found.test_task == pytest.approx(7 * STEP + 8 * 2 * FORWARD)
 
 
 def test_a_gpu_is_measured_as_a_training_computes(job, computed, monkeypatch):
@@ -106,7 +106,7 @@ def test_what_computes_otherwise_is_measured_anew(job, computed, smoke):
     speed(changed(job, meta_batch_size=3), said.append)
     assert len(said) == 3
     speed(job.model_copy(update={"dataset": job.dataset.model_copy(update={"image_size": 32})}))
-    ((device, known),) = json.loads(throughput.CACHE.read_text()).items()
+    ((device, known),) = json.loads(measured.CACHE.read_text()).items()
     assert device.startswith("cpu: ")
     assert len(known) == 7
     said.clear()
@@ -117,21 +117,21 @@ def test_what_computes_otherwise_is_measured_anew(job, computed, smoke):
 def test_another_machine_is_known_by_what_it_measured(job, computed):
     with pytest.raises(UserError, match=r"was not measured on cuda: NVIDIA H100.*`maml plan`"):
         speed(job, machine="cuda: NVIDIA H100")
-    measured = speed(job)
-    (here,) = throughput.machines()
-    throughput.CACHE.write_text(throughput.CACHE.read_text().replace(here, "cuda: NVIDIA H100"))
-    assert speed(job, machine="cuda: NVIDIA H100") == measured
-    assert speed(changed(job, iterations=9), machine="cuda: NVIDIA H100") == measured
+    found = speed(job)
+    (here,) = measured.machines()
+    measured.CACHE.write_text(measured.CACHE.read_text().replace(here, "cuda: NVIDIA H100"))
+    assert speed(job, machine="cuda: NVIDIA H100") == found
+    assert speed(changed(job, iterations=9), machine="cuda: NVIDIA H100") == found
     speed(job)
-    assert sorted(throughput.machines()) == sorted([here, "cuda: NVIDIA H100"])
+    assert sorted(measured.machines()) == sorted([here, "cuda: NVIDIA H100"])
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", '{"a": 1'])
 def test_a_damaged_memory_is_replaced(job, computed, content):
-    throughput.CACHE.parent.mkdir()
-    throughput.CACHE.write_text(content)
+    measured.CACHE.parent.mkdir()
+    measured.CACHE.write_text(content)
     speed(job)
-    (known,) = json.loads(throughput.CACHE.read_text()).values()
+    (known,) = json.loads(measured.CACHE.read_text()).values()
     assert len(known) == 2
 
 

@@ -30,6 +30,7 @@ from maml.files.provenance import file_digest
 from maml.results.variants import are_paired
 from maml.workflow import records
 from maml.workflow.control import SAY_IF_KILLED, RunControl
+from maml.workflow.timelimits import TimeLimits
 
 try:
     control = RunControl(workflow)
@@ -78,10 +79,19 @@ wildcard_constraints:
     dataset="|".join(map(re.escape, SLUGS.values())),
 
 
-def allocated(rule):
-    """Return what a scheduler gives a job of a rule."""
+limits = TimeLimits(settings)
+
+
+def allocated(rule, seeds=()):
+    """Return what a scheduler gives a job of a rule; a training of several seeds names them."""
     given = getattr(settings.resources, rule)
-    return {"mem_mb": given.memory_mb, "runtime": given.minutes}
+    sized = {"train": limits.training, "evaluate": limits.evaluation}.get(rule)
+
+    def minutes(wildcards, attempt):
+        seed = seeds[0] if seeds else int(wildcards.seed)
+        return sized(settings.job(wildcards.experiment, wildcards.method, seed), attempt)
+
+    return {"mem_mb": given.memory_mb, "runtime": minutes if sized else given.minutes}
 
 
 def job(wildcards):

@@ -67,7 +67,7 @@ for seeds in [group for group in settings.seed_groups() if len(group) > 1]:
             "training"
         threads: settings.runtime.threads
         resources:
-            **allocated("train"),
+            **allocated("train", seeds),
             gpu=GPU,
         params:
             data=subpath(input[0], parent=True),

@@ -12,7 +12,7 @@ from typing import Any
 
 from maml.configuration.config import Config, Job
 from maml.files.errors import UserError
-from maml.workflow.throughput import Speed
+from maml.workflow.measured import Speed
 
 SHOWN_DIGITS = 12  # of the code's digest
 

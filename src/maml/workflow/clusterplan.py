@@ -11,11 +11,12 @@ from rich.table import Table
 
 from maml.configuration import config as configuration
 from maml.configuration.config import Config
-from maml.files.errors import UserError
 from maml.training.progress import duration
 from maml.workflow import cardspeeds, throughput
+from maml.workflow.measured import the_machine
 from maml.workflow.plan import PLAIN_WIDTH, besides, job_key, needed_bytes, pieces, size
 from maml.workflow.remaining import remaining
+from maml.workflow.timelimits import TimeLimits
 
 GPUS = (1, 4, 16)
 SHOWN_GPUS = 8  # whose schedule is shown
@@ -73,8 +74,8 @@ def print_cluster_plan(
 
     Args:
         config: of the run.
-        machine: the device on which the jobs run, as ``maml plan`` named it there; by default the
-            GPU that was measured in this folder.
+        machine: the device on which the jobs run, as ``maml plan`` named it there; by default as
+            in :func:`maml.workflow.measured.the_machine`.
         card: what ``make card`` wrote on such a GPU, to take the times from that instead.
 
     Raises:
@@ -84,12 +85,14 @@ def print_cluster_plan(
     jobs = {pair: config.job(*pair, config.select.seeds[0]) for pair in config.pairs()}
     if card:
         shown, shipped = cardspeeds.read(card), configuration.read([Path("config.yaml")])
-        speeds = {pair: shown.speed(job, shipped) for pair, job in jobs.items()}
+        speeds, asked = {pair: shown.speed(job, shipped) for pair, job in jobs.items()}, {}
         machine, note = shown.device, f"{shown.words}; no evaluation was measured, nor counts here"
     else:
-        machine = machine or _measured()
+        machine = machine or the_machine(config)
         speeds = {pair: throughput.speed(job, machine=machine) for pair, job in jobs.items()}
         note = ""
+        limits = TimeLimits(config)
+        asked = {pair: 60.0 * limits.training(job) for pair, job in jobs.items()}
     work = pieces(config, left, speeds)
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     done = sum(not value for value in left.values())
@@ -109,7 +112,7 @@ def print_cluster_plan(
             rows = schedule(work, gpus)
             table.add_row(str(gpus), duration(wall_seconds(rows)), f"{utilisation(rows):.0%}")
         console.print(table)
-        _print_schedule(console, schedule(work, SHOWN_GPUS))
+        _print_schedule(console, schedule(work, SHOWN_GPUS), asked)
     limit = 60 * config.resources.train.minutes
     for (experiment, method, _), seconds in _longest(work).items():
         if seconds > limit:
@@ -119,18 +122,6 @@ def print_cluster_plan(
                 f" resources.train.minutes, {config.resources.train.minutes}"
             )
     console.print(f"disk: about {size(needed_bytes(config, left))} on the shared file system")
-
-
-def _measured() -> str:
-    gpus = [name for name in throughput.machines() if name.startswith("cuda")]
-    if len(gpus) == 1:
-        return gpus[0]
-    if gpus:
-        raise UserError(f"several GPUs were measured; name one with --machine: {'; '.join(gpus)}")
-    raise UserError(
-        "no GPU was measured in this folder yet; measure one of the cluster's:"
-        " srun --gpus=1 maml plan"
-    )
 
 
 def _longest(
@@ -143,8 +134,10 @@ def _longest(
     return {job: seconds for seconds, job in longest.values()}
 
 
-def _print_schedule(console: Console, rows: list[list[Slot]]) -> None:
-    """Print a line a GPU, a letter for each experiment and method."""
+def _print_schedule(
+    console: Console, rows: list[list[Slot]], asked: dict[tuple[str, str], float]
+) -> None:
+    """Print a line a GPU, a letter for each experiment and method, and the seconds it asks for."""
     whole = wall_seconds(rows)
     names = list(dict.fromkeys(slot.job[:2] for row in rows for slot in row))
     letters = {name: chr(ord("a") + index % 26) for index, name in enumerate(names)}
@@ -161,4 +154,5 @@ def _print_schedule(console: Console, rows: list[list[Slot]]) -> None:
                 line += letter * max(width, 1)
         console.print(f"  GPU {number}  {line[:COLUMNS].ljust(COLUMNS, '.')}")
     for name, letter in letters.items():
-        console.print(f"  {letter} {' '.join(name)}")
+        asks = f", asks for {duration(asked[name])}" if name in asked else ""
+        console.print(f"  {letter} {' '.join(name)}{asks}")

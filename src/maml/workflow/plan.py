@@ -25,14 +25,15 @@ from maml.files.words import counted
 from maml.networks.network import parameter_shapes
 from maml.training.progress import duration
 from maml.workflow import throughput
+from maml.workflow.measured import Speed
 from maml.workflow.remaining import (
     Remaining,
     baseline_measurements,
     probes,
     remaining,
+    seconds_of,
     whole,
 )
-from maml.workflow.throughput import Speed
 
 PLAIN_WIDTH = 120  # columns where no terminal says how many
 LONG_SECONDS = 24 * 3600.0  # a run that takes longer is told of shorter ones
@@ -193,15 +194,6 @@ def _remembered(config: Config) -> dict[Pair, Speed]:
     return {
         pair: throughput.speed(config.job(*pair, seed), machine=machine) for pair in config.pairs()
     }
-
-
-def seconds_of(work: Remaining, speed: Speed) -> float:
-    """Return how long some work takes."""
-    return (
-        work.iterations * speed.iteration
-        + work.validation_tasks * speed.validation_task
-        + work.test_tasks * speed.test_task
-    )
 
 
 def time_left(

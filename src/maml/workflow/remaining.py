@@ -10,7 +10,7 @@ from maml.configuration import baselines
 from maml.configuration.config import Config, Job
 from maml.files import paths
 from maml.files.codedigest import code_of
-from maml.training.checkpoint import decisive_settings, location
+from maml.workflow.measured import Speed
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,20 @@ def whole(job: Job) -> Remaining:
     return _from_iteration(job, 0)
 
 
+def evaluation_tasks(job: Job) -> int:
+    """Return how many tasks one evaluation of a job adapts to, those of all checkpoints counted."""
+    return len(paths.WEIGHTS) * job.settings.test_tasks
+
+
+def seconds_of(work: Remaining, speed: Speed) -> float:
+    """Return how long some work takes."""
+    return (
+        work.iterations * speed.iteration
+        + work.validation_tasks * speed.validation_task
+        + work.test_tasks * speed.test_task
+    )
+
+
 def remaining(job: Job) -> Remaining:
     """Return what a run would compute of ``job`` now.
 
@@ -52,7 +66,7 @@ def remaining(job: Job) -> Remaining:
         not _fits(_read(path), settings, "evaluate")
         for path in (folder / "evaluation.csv", *further)
     )
-    return Remaining(0, 0, lacking * len(paths.WEIGHTS) * job.settings.test_tasks)
+    return Remaining(0, 0, lacking * evaluation_tasks(job))
 
 
 def probes(config: Config) -> list[bool]:
@@ -104,14 +118,15 @@ def _from_iteration(job: Job, done: int) -> Remaining:
     return Remaining(
         iterations=end - done,
         validation_tasks=validations * settings.validation_tasks if job.dataset.classes.val else 0,
-        test_tasks=len(paths.WEIGHTS)
-        * settings.test_tasks
-        * (1 + len(settings.further_evaluations)),
+        test_tasks=evaluation_tasks(job) * (1 + len(settings.further_evaluations)),
     )
 
 
 def _resumed(job: Job) -> int:
     """Return the iteration from which an unfinished training goes on: its checkpoint's."""
+    # It imports PyTorch, which takes seconds, and Snakemake's start asks for whole jobs alone.
+    from maml.training.checkpoint import decisive_settings, location
+
     reached, settings = [0], decisive_settings(job)
     for path in location(job, "").parent.glob("*.checkpoint"):
         head = _read(path)

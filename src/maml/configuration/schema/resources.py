@@ -15,8 +15,9 @@ class Allocation(Strict):
     )
     minutes: int = Field(
         ge=1,
-        description="Time until a scheduler ends the job. A training that needs more goes on "
-        "from its checkpoint in the next attempt; other rules start afresh.",
+        description="The most time until a scheduler ends the job. A training or evaluation that "
+        "was measured asks for less in its first attempt (docs/cluster.md). A training that needs "
+        "more goes on from its checkpoint in the next attempt; other rules start afresh.",
     )
 
 

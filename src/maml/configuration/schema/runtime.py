@@ -14,6 +14,14 @@ class Runtime(Strict):
         description="auto: a CUDA device where there is one."
     )
     precision: Literal["float32", "float64"] = Field(description="Of all arithmetic.")
+    machine: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The cluster's machine whose measured speed says how much time trainings and "
+        "evaluations ask for, as `maml plan` names it there. null: the only one that was measured "
+        "of its kind, a GPU unless `device` is `cpu`. Where nothing was measured, they ask for all "
+        "of `resources.<rule>.minutes`.",
+    )
     threads: int = Field(ge=1, description="CPU threads of a training or evaluation job.")
     jobs_per_gpu: int = Field(ge=1, description="Jobs that share a GPU at the same time.")
     seeds_at_once: int = Field(
