@@ -106,8 +106,8 @@ def test_a_plan_says_hours_schedule_attempts_and_disk(small, speed, capsys):
 
 def test_a_row_shows_each_job_in_its_time(small, capsys):
     rows = [[clusterplan.Slot(job("a"), 0, 30), clusterplan.Slot(job("b"), 30, 40)]]
-    clusterplan._print_schedule(clusterplan.Console(width=120), rows, {})
-    line = capsys.readouterr().out.splitlines()[1].split()[-1]
+    clusterplan._print_schedule(clusterplan.Console(width=120), rows, "GPU", {})
+    line = capsys.readouterr().out.splitlines()[0].split()[-1]
     assert line == "a" * 47 + "|" + "b" * 16
 
 
@@ -121,6 +121,28 @@ def test_a_machine_must_be_known(small, speed, machines, said):
         print_cluster_plan(small)
     print_cluster_plan(small, "cuda: A")
     assert set(speed) == {"cuda: A"}
+
+
+def test_a_plan_says_what_jobs_ask_for(small, speed, capsys):
+    """Twelve minutes, and half as much again; by ``runtime.machine``, not by ``--machine``."""
+    job = small.job("omniglot-5way-1shot", "maml", 0)
+    for what, seconds in (("iteration", 0.1), ("task", [0.0, 0.0])):
+        measured.remember(H100, measured.key(job, what), seconds)
+    print_cluster_plan(small)
+    assert "a omniglot-5way-1shot maml, asks for 20 min" in capsys.readouterr().out
+    remember(H100, "cuda: A")
+    print_cluster_plan(small, H100)
+    assert "maml, asks for 1 h 0 min" in capsys.readouterr().out
+
+
+def test_jobs_on_cpus_are_planned_without_gpus(small, speed, capsys):
+    remember("cpu: AMD EPYC, AVX512", H100)
+    runtime = small.runtime.model_copy(update={"device": "cpu"})
+    print_cluster_plan(small.model_copy(update={"runtime": runtime}))
+    said = capsys.readouterr().out
+    assert set(speed) == {"cpu: AMD EPYC, AVX512"}
+    assert "GPU" not in said
+    assert "8 jobs at a time, the longest first" in said
 
 
 def test_probes_and_baselines_are_counted_and_not_timed(small, speed, capsys):

@@ -13,7 +13,7 @@ from helpers import ROOT
 
 from maml.configuration import config
 from maml.workflow import measured
-from maml.workflow.measured import Speed, key, the_machine
+from maml.workflow.measured import key
 from maml.workflow.timelimits import TimeLimits
 
 H100, A100 = "cuda: NVIDIA H100 80GB HBM3", "cuda: NVIDIA A100"
@@ -111,42 +111,18 @@ def test_what_was_not_measured_asks_for_the_most(settings):
 
 
 @pytest.mark.parametrize(
-    ("machines", "runtime", "found"),
+    ("machines", "found", "minutes"),
     [
-        ([CPU], "", None),  # of the login node, say
-        ([CPU, H100], "", H100),
-        ([H100, A100], "", None),
-        ([H100, A100], f"machine: '{A100}'", A100),
-        ([CPU, H100], "device: cpu", CPU),
-        ([H100], "device: cpu", None),
+        ([CPU], None, 720),  # of the login node, say
+        ([CPU, H100], H100, 150),
+        ([H100, A100], None, 720),  # whichever the jobs get
     ],
 )
-def test_the_machine_is_the_only_one_of_its_kind_or_the_one_named(
-    settings, machines, runtime, found
-):
-    read = settings(f"runtime: {{{runtime}}}")
+def test_the_machine_that_the_jobs_get_counts(settings, machines, found, minutes):
+    read = settings()
     remember(job_of(read), *machines, iteration=0.1)
     limits = TimeLimits(read)
-    assert limits.machine == found
-    assert limits.training(job_of(read)) == (150 if found else 720)
-    if found:
-        assert the_machine(read) == found
-
-
-def test_a_speed_is_whole_or_unknown(settings):
-    job = job_of(settings())
-    measured.remember(H100, key(job, "iteration"), 0.1)
-    assert measured.speed_on(job, H100) is None
-    measured.remember(H100, key(job, "task"), [0.2, 0.3])
-    assert measured.speed_on(job, H100) == Speed(0.1, 0.2, 0.3)
-
-
-@pytest.mark.parametrize("content", ["", "[1, 2]", '{"a": 1', f'{{"{H100}": [1]}}'])
-def test_a_damaged_memory_is_none(settings, content):
-    read = settings()
-    measured.CACHE.parent.mkdir()
-    measured.CACHE.write_text(content)
-    assert TimeLimits(read).training(job_of(read)) == 720
+    assert (limits.machine, limits.training(job_of(read))) == (found, minutes)
 
 
 def test_pytorch_is_not_imported_for_it(settings, tmp_path):

@@ -97,22 +97,29 @@ def print_cluster_plan(
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     done = sum(not value for value in left.values())
     console.print(f"run {config.run}: {len(left)} trainings with an evaluation each, {done} done")
+    on_cpu = config.runtime.device == "cpu"
+    one, several = ("job", "jobs at a time") if on_cpu else ("GPU", "GPUs")
     if others := besides(config):
-        console.print(f"besides, each on a GPU: {others}")
+        console.print(f"besides, each {'a job' if on_cpu else 'on a GPU'}: {others}")
     console.print(
-        f"on {machine}, as measured there; {sum(work.values()) / 3600:.1f} GPU-hours left"
+        f"on {machine}, as measured there; {sum(work.values()) / 3600:.1f} {one}-hours left"
     )
     if note:
         console.print(note)
     if work:
         table = Table(box=None)
-        for heading in ("GPUs", "time", "in use"):
+        for heading in (several, "time", "in use"):
             table.add_column(heading, justify="right")
         for gpus in GPUS:
             rows = schedule(work, gpus)
             table.add_row(str(gpus), duration(wall_seconds(rows)), f"{utilisation(rows):.0%}")
         console.print(table)
-        _print_schedule(console, schedule(work, SHOWN_GPUS), asked)
+        rows = schedule(work, SHOWN_GPUS)
+        console.print(
+            f"{len(rows)} {several}, the longest first: {duration(wall_seconds(rows))},"
+            f" {utilisation(rows):.0%} in use"
+        )
+        _print_schedule(console, rows, one, asked)
     limit = 60 * config.resources.train.minutes
     for (experiment, method, _), seconds in _longest(work).items():
         if seconds > limit:
@@ -135,15 +142,19 @@ def _longest(
 
 
 def _print_schedule(
-    console: Console, rows: list[list[Slot]], asked: dict[tuple[str, str], float]
+    console: Console, rows: list[list[Slot]], one: str, asked: dict[tuple[str, str], float]
 ) -> None:
-    """Print a line a GPU, a letter for each experiment and method, and the seconds it asks for."""
+    """Print a line a GPU, a letter for each experiment and method, and how long it asks for.
+
+    Args:
+        console: where.
+        rows: the jobs of each GPU.
+        one: what a GPU is called.
+        asked: experiment and method → seconds, where that is to be said.
+    """
     whole = wall_seconds(rows)
     names = list(dict.fromkeys(slot.job[:2] for row in rows for slot in row))
     letters = {name: chr(ord("a") + index % 26) for index, name in enumerate(names)}
-    console.print(
-        f"{len(rows)} GPUs, the longest first: {duration(whole)}, {utilisation(rows):.0%} in use"
-    )
     for number, row in enumerate(rows):
         line = ""
         for slot in row:
@@ -152,7 +163,7 @@ def _print_schedule(
                 line += letter * (width - 1) + "|"
             else:
                 line += letter * max(width, 1)
-        console.print(f"  GPU {number}  {line[:COLUMNS].ljust(COLUMNS, '.')}")
+        console.print(f"  {one} {number}  {line[:COLUMNS].ljust(COLUMNS, '.')}")
     for name, letter in letters.items():
         asks = f", asks for {duration(asked[name])}" if name in asked else ""
         console.print(f"  {letter} {' '.join(name)}{asks}")
