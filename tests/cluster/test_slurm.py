@@ -199,7 +199,8 @@ def test_the_smoke_preset_gives_the_bits_of_a_local_run(project, tmp_path, capsy
     run = there.snakemake(*SMOKE, *PROFILE)
     assert run.returncode == 0, run.stdout
     seconds, jobs = time.monotonic() - began, run.stdout.count("has been submitted")
-    assert here.snakemake(*SMOKE).returncode == 0
+    local_run = here.snakemake(*SMOKE)
+    assert local_run.returncode == 0, local_run.stdout
     ours, local = (digests(each.folder / "results/smoke") for each in (there, here))
     assert ours == local
     say(capsys, f"smoke preset: {jobs} jobs, {seconds:.0f} s, {len(ours)} files as of a local run")
