@@ -4,13 +4,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 from helpers import ROOT
-from pipeline import command, copy_project
+from pipeline import command, copy_project, programs
 
 from maml.configuration import overlays
 
@@ -45,10 +44,7 @@ class Clone:
     def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess:
         """Run a command and return its exit code and output, errors included."""
         name, *arguments = words
-        if name in ("maml", "snakemake") and not variables:
-            program = command(name)
-        else:
-            program = ["git"] if name == "git" else [sys.executable, "-m", name]
+        program = ["git"] if name == "git" else command(name)
         return subprocess.run(
             [*program, *arguments],
             cwd=self.folder,
@@ -92,9 +88,8 @@ class Clone:
         return (self.folder / path).read_bytes()
 
     def _environment(self) -> dict[str, str]:
-        scripts = Path(sys.executable).parent  # `dvc repro` calls snakemake by its name
-        ours = {
-            "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        ours = {  # `dvc repro` calls snakemake by its name
+            "PATH": f"{programs()}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.folder / "src"),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_AUTHOR_NAME": "test",

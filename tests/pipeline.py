@@ -10,10 +10,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import warm
 from helpers import ROOT
 
+COLD = (
+    "import runpy, sys; sys.executable = sys.argv.pop(1);"
+    " runpy.run_module('snakemake', run_name='__main__', alter_sys=True)"
+)
 PARTS = ("Snakefile", "config.yaml", "profiles", "workflow", "src")
 
 
@@ -29,23 +34,24 @@ class Project:
 
     def snakemake(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
         """Run Snakemake to its end, whatever its exit code."""
-        # The environment may change what it does as it is imported.
-        program = [sys.executable, "-m", "snakemake"] if variables else command("snakemake")
         return subprocess.run(
-            [*program, *arguments],
-            cwd=self.folder,
-            env=self._environment(**variables),
+            [*command("snakemake"), *arguments],
+            **self._ran_with(variables),
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            check=False,
+        )
+
+    def cold(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
+        """Do the same, with variables that a process reads as it starts; its jobs fork."""
+        return subprocess.run(
+            [sys.executable, "-c", COLD, str(programs() / "python"), *arguments],
+            **self._ran_with(variables),
+            stdout=subprocess.PIPE,
         )
 
     def start(
         self, *arguments: str, output: int = subprocess.PIPE, **variables: str
     ) -> subprocess.Popen:
-        """Start Snakemake as a terminal would, in a process group of its own.
+        """Start Snakemake as a terminal would: a Python of its own, and a process group.
 
         Args:
             arguments: of the command line.
@@ -54,12 +60,8 @@ class Project:
         """
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", *arguments],
-            cwd=self.folder,
-            env=self._environment(**variables),
+            **self._ran_with(variables),
             stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
         )
 
     def maml(self, *arguments: str) -> str:
@@ -88,6 +90,15 @@ class Project:
             text=True,
         ).stdout
 
+    def _ran_with(self, variables: dict[str, str]) -> dict[str, Any]:
+        return {
+            "cwd": self.folder,
+            "env": self._environment(**variables),
+            "stderr": subprocess.STDOUT,
+            "text": True,
+            "start_new_session": True,
+        }
+
     def _environment(self, **variables: str) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(self.folder / "src"), **variables}
 
@@ -109,10 +120,14 @@ class Project:
             path.write_text(source)
 
 
+def programs() -> Path:
+    """Return the folder of maml, snakemake and dvc: those that fork, where there are such."""
+    return Path(os.environ.get(warm.FOLDER, Path(sys.executable).parent))
+
+
 def command(program: str) -> list[str]:
-    """Return how to call a program: in a process that has imported it, where there is one."""
-    address = os.environ.get(warm.ADDRESS)
-    return warm.command(address, program) if address else [sys.executable, "-m", program]
+    """Return how to call one of them."""
+    return [str(programs() / "python"), "-m", program]
 
 
 def jobs(output: str) -> dict[str, int]:

@@ -1,16 +1,20 @@
-"""A process that has imported the project and Snakemake, and forks for each job and each run.
+"""Programs that are forked from a process that has imported them, as most of a tiny job is imports.
 
-Most of a tiny job is imports, and so is most of a run of few jobs. A job's shell calls ``maml``,
-which here is a function of that shell (bash takes functions from the environment) that hands
-arguments, folder, environment and streams to the process that serves, and ends as its child does.
-Where the project's code is another than what was imported, Python is started as ever.
+The folder of programs is like an environment's ``bin``: its ``maml``, ``snakemake``, ``dvc`` and
+``python -m`` of the three hand arguments, folder, environment and streams to the process that
+serves, and end as its child does. To the child its Python is the one in that folder, so what it
+starts is forked, too. Where the project's code is another than what was imported, it is imported
+anew. What the loader reads as Python starts (``LD_LIBRARY_PATH``), and a signal to the caller's group
+of processes, do not reach them.
 """
 
 import atexit
 import filecmp
+import gc
 import json
 import os
 import pkgutil
+import runpy
 import shlex
 import signal
 import socket
@@ -18,20 +22,43 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 SOURCE = Path(__file__).parent.parent / "src"
-ADDRESS = "WARM_ADDRESS"
-"""The variable of the environment that says where the process serves."""
+FOLDER = "WARM_PROGRAMS"
+"""The variable of the environment that says where the programs are."""
+
+IMPORTED = {
+    "maml": [],  # all of it, at the start
+    "snakemake": ["snakemake.cli", "snakemake.report.html_reporter", "snakemake.storage"],
+    "dvc": ["dvc.cli.parser", "dvc.repo", "dvc_s3"],
+}
+"""Program → what is imported when it is called for the first time."""
+
+PROGRAM = '#!/bin/sh\nexec {call} {program} "$@"\n'
+PYTHON = """#!/bin/sh
+case "$1 $2" in
+    {programs}) shift; exec {call} "$@" ;;
+    *) exec {python} "$@" ;;
+esac
+"""
 
 
 @contextmanager
-def warm() -> Iterator[dict[str, str]]:
-    """Serve while the block runs; yields what a shell's environment needs to call it."""
-    with tempfile.TemporaryDirectory() as folder:
-        address = str(Path(folder, "socket"))
+def warm() -> Iterator[Path]:
+    """Serve while the block runs; yields the folder of programs."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        address = str(folder / "socket")
+        call = shlex.join([sys.executable, "-S", __file__, "call", address])
+        for program in IMPORTED:
+            _write(folder / program, PROGRAM.format(call=call, program=program))
+        programs = " | ".join(f"'-m {program}'" for program in IMPORTED)
+        python = shlex.quote(sys.executable)
+        _write(folder / "python", PYTHON.format(programs=programs, call=call, python=python))
         server = subprocess.Popen(
             [sys.executable, __file__, "serve", address],
             env={**os.environ, "PYTHONPATH": str(SOURCE)},
@@ -40,14 +67,13 @@ def warm() -> Iterator[dict[str, str]]:
         )
         with server:
             server.stdout.readline()  # it listens
-            call = shlex.join(command(address, "maml"))
-            yield {"BASH_FUNC_maml%%": f'() {{ {call} "$@"\n}}', ADDRESS: address}
+            yield folder
             os.killpg(server.pid, signal.SIGKILL)
 
 
-def command(address: str, program: str) -> list[str]:
-    """Return how to call ``maml`` or ``snakemake`` in a child of the process that serves there."""
-    return [sys.executable, "-S", __file__, "call", address, program]
+def _write(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 def call(address: str, arguments: list[str]) -> int:
@@ -65,13 +91,13 @@ def call(address: str, arguments: list[str]) -> int:
 
 
 def serve(address: str) -> None:
-    """Import the project and Snakemake, then fork for each call."""
+    """Import the project, then fork for each call."""
+    sys.executable = str(Path(address).with_name("python"))
     import maml
 
     for module in pkgutil.walk_packages(maml.__path__, "maml."):
         if module.name != "maml.__main__":
             import_module(module.name)
-    import_module("snakemake.cli")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen()
@@ -79,21 +105,40 @@ def serve(address: str) -> None:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for who waits for a job
         while True:
             caller, _ = server.accept()
+            size, streams, *_ = socket.recv_fds(caller, 8, 3)
+            with caller.makefile("rb") as sent:
+                wanted = json.loads(sent.read(int.from_bytes(size, "big")))
+            _prepare(wanted[0][0])
             if not os.fork():
                 server.close()
-                _answer(caller)
+                _answer(caller, streams, *wanted)
             caller.close()
+            for stream in streams:
+                os.close(stream)
 
 
-def _answer(caller: socket.socket) -> None:
+@cache
+def _prepare(program: str) -> None:
+    """Do once what every call of a program would do."""
+    for module in IMPORTED[program]:
+        import_module(module)
+    if program == "snakemake":
+        import_module("snakemake.cli").get_argument_parser()  # finds its plugins
+        digests = import_module("maml.files.codedigest")
+        for job in digests.JOBS:
+            digests.code_of(job)  # reads and parses the code
+    gc.collect()
+    gc.freeze()  # or a child would look through all of this for garbage, and so copy it
+
+
+def _answer(caller, streams, arguments, folder, environment) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    size, streams, *_ = socket.recv_fds(caller, 8, 3)
-    with caller.makefile("rb") as sent:
-        arguments, folder, environment = json.loads(sent.read(int.from_bytes(size, "big")))
     child = os.fork()
     if not child:
         _run(arguments, folder, environment, streams)
     caller.sendall(f"{child}\n".encode())
+    for stream in streams:  # or who reads what the child prints would wait for this process
+        os.close(stream)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     caller.sendall(f"{code if code >= 0 else 128 - code}\n".encode())
@@ -103,20 +148,17 @@ def _answer(caller: socket.socket) -> None:
 def _run(arguments, folder, environment, streams) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
+        os.close(stream)
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    program, *_ = arguments
-    if not _same(Path(environment["PYTHONPATH"].partition(os.pathsep)[0])):
-        os.execv(sys.executable, [sys.executable, "-m", *arguments])
     sys.argv = arguments
-    if program == "snakemake":
-        import_module("maml.workflow.control").MAML = command(environment[ADDRESS], "maml")
     code = 0
     try:
-        import_module(f"{program}.cli").main()
+        _start_as_python_does(environment["PYTHONPATH"].split(os.pathsep))
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code or 0
     except BaseException:
@@ -126,6 +168,17 @@ def _run(arguments, folder, environment, streams) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _start_as_python_does(path: list[str]) -> None:
+    """Import what is in these folders, and not what the server has imported where it differs."""
+    sys.path[:0] = path
+    if not _same(Path(path[0])):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "maml"]:
+            del sys.modules[name]
+    sys.modules.pop("sitecustomize", None)
+    with suppress(ModuleNotFoundError):
+        import_module("sitecustomize")
 
 
 def _same(source: Path) -> bool:

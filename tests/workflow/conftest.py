@@ -1,15 +1,14 @@
 """The pipeline on synthetic images, run once for all tests that only look at it."""
 
-import os
-
 import pytest
+import warm
 from pipeline import Project, copy_project
 from table_runs import made_up, write
-from warm import warm
 
 from maml.configuration.unambiguous import dump
 
 OVERLAY = """
+datasets: {miniimagenet: {image_size: 28}}
 select:
   experiments: [omniglot-5way-1shot, miniimagenet-5way-1shot, diverging]
   seeds: [0]
@@ -39,18 +38,10 @@ SMOKE = ("--configfile", "workflow/presets/smoke.yaml", "tests.yaml")
 
 @pytest.fixture(scope="session", autouse=True)
 def warm_start():
-    """Let runs and the shells of jobs call a process that has imported what they need already."""
-    with warm() as function, pytest.MonkeyPatch.context() as patch:
-        for name, body in function.items():
-            patch.setenv(name, body)
+    """Let runs and their jobs fork from a process that has imported what they need already."""
+    with warm.warm() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(warm.FOLDER, str(folder))
         yield
-
-
-@pytest.fixture
-def cold_start(monkeypatch):
-    """Start Python for each job, as a user's machine does."""
-    for name in [name for name in os.environ if name.startswith(("BASH_FUNC_maml", "WARM"))]:
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

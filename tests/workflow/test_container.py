@@ -26,14 +26,12 @@ def script(path, text, **words):
     return path
 
 
-def test_a_job_runs_the_containers_environment_and_this_copys_code(
-    project, smoke, cold_start, tmp_path
-):
+def test_a_job_runs_the_containers_environment_and_this_copys_code(project, smoke, tmp_path):
     inside = tmp_path / "container"
     script(inside / "maml", MAML, CONTAINER=inside, PYTHON=sys.executable)
     outside = script(tmp_path / "bin" / "apptainer", APPTAINER, CONTAINER=inside).parent
     (project.folder / "maml.sif").touch()
-    run = project.snakemake(
+    run = project.cold(
         *("data/raw/omniglot-synthetic", *smoke, "--software-deployment-method", "apptainer"),
         PATH=f"{outside}:/usr/bin:/bin",
     )

@@ -11,6 +11,7 @@ runtime: {device: auto}
 """
 SIMULATED = """
 import os
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,8 +25,12 @@ def taken(runtime):
     with devices.lease(runtime.jobs_per_gpu, devices.LEASES) as gpu:
         with Path("leases.txt").open("a") as file:
             file.write(f"{gpu}\\n")
-        if gpu == os.environ.get("FAILING_GPU"):
+        if gpu == os.environ["FAILING_GPU"]:
             raise torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered")
+        begun = time.monotonic()  # nobody ends before the other GPU was tried
+        while os.environ["FAILING_GPU"] not in Path("leases.txt").read_text().split():
+            assert time.monotonic() < begun + 60, "no job got the other GPU"
+            time.sleep(0.05)
         yield torch.device("cpu")
 
 
@@ -34,7 +39,7 @@ devices.taken = taken
 
 
 @pytest.fixture
-def two_gpus(project, cold_start):
+def two_gpus(project):
     """The environment of a machine with two GPUs."""
     folder = project.folder / "simulated"
     folder.mkdir()

@@ -26,7 +26,7 @@ SECONDS = 120
 
 
 @pytest.fixture
-def training(finished, smoke, cold_start):
+def training(finished, smoke):
     """A project, and the command that trains one network, given an overlay."""
     project, _ = finished
     record = "results/interrupted/runs/omniglot-5way-1shot/fomaml/seed-0/training.json"

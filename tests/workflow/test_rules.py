@@ -62,13 +62,13 @@ def test_snakemake_itself_says_that_a_configuration_is_no_yaml(project):
 def test_no_home_is_needed(project, tmp_path, variable):
     (tmp_path / "file").touch()
     below = {variable: str(tmp_path / "file" / "home")}  # nobody, not even root, can make it
-    run = project.snakemake("--dry-run", **below)
+    run = project.cold("--dry-run", **below)
     assert run.returncode == 0, run.stdout
 
 
 def test_download_fetches_and_prepares_and_does_nothing_else(project, smoke, driver):
     overlay = project.overlay("gpus.yaml", FETCHED)
-    run = project.snakemake("download", *smoke, overlay, **driver)
+    run = project.cold("download", *smoke, overlay, **driver)
     assert run.returncode == 0, run.stdout
     assert jobs(run.stdout) == {"fetch": 2, "prepare": 2, "download": 1}
     assert {path.name for path in (project.folder / "data").iterdir()} == {"raw", "processed"}
@@ -80,7 +80,7 @@ def test_the_number_of_gpus_can_be_said(project, smoke, driver):
     overlay = project.overlay("gpus.yaml", FETCHED)
     target = "data/raw/omniglot-synthetic"
     said = ("--resources", "gpu=1")
-    run = project.snakemake(target, *smoke, overlay, *said, **driver)
+    run = project.cold(target, *smoke, overlay, *said, **driver)
     assert gpu_slots(run.stdout) == 1
 
 
