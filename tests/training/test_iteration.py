@@ -34,7 +34,7 @@ def job(request, tiny_job):
     job = tiny_job(request.param, "maml", 0)
     changes = {"meta_batch_size": TASKS, "training_tasks": 6}
     settings = job.settings.model_copy(update=changes)
-    size = min(job.dataset.image_size, 42)  # half of mini-ImageNet's: a quarter of the work
+    size = min(job.dataset.image_size, 28)  # a third of mini-ImageNet's: a ninth of the work
     dataset = job.dataset.model_copy(update={"image_size": size})
     return job.model_copy(update={"settings": settings, "dataset": dataset})
 
@@ -304,12 +304,13 @@ def test_a_simulated_gpu_refuses_what_the_tests_below_look_for():
 @pytest.mark.parametrize(
     "experiment", ["omniglot-5way-1shot", "omniglot-5way-1shot-mlp", "miniimagenet-5way-1shot"]
 )
-@pytest.mark.parametrize("form", ["tensorflow", "pytorch"])
-@pytest.mark.parametrize("seeds", [[], [0, 1]])
+@pytest.mark.parametrize(("seeds", "form"), [([], "tensorflow"), ([0, 1], "pytorch")])
 def test_a_simulated_gpu_waits_for_nothing(tiny_job, experiment, method, form, seeds):
     job = tiny_job(experiment, method, 0).model_copy(update={"seed_group": seeds})
-    settings = job.settings.model_copy(update={"adam_form": form})
-    session = session_for(job.model_copy(update={"settings": settings}))
+    # A third inner step or layer would ask for what the second one does.
+    settings = job.settings.model_copy(update={"adam_form": form, "inner_steps": 2})
+    network = job.network.model_copy(update={"widths": job.network.widths[:2]})
+    session = session_for(job.model_copy(update={"settings": settings, "network": network}))
     thetas = SeedGroup(session).thetas
     with simulated_gpu():
         there = replace(session, device=torch.device("cuda"), images=session.images.to("cuda"))
