@@ -21,6 +21,7 @@ select: {experiments: [omniglot-5way-1shot], methods: [fomaml]}
 runtime: {task_chunk: 1}
 overrides: {iterations: 400, validate_every: 400, meta_batch_size: 150}
 """
+LOG = "logs/interrupted/train/omniglot-5way-1shot/fomaml/seed-0.log"
 HEARTBEAT = ".maml/status/interrupted/omniglot-5way-1shot/fomaml/seed-0.json"
 SECONDS = 120
 
@@ -30,7 +31,8 @@ def training(finished, smoke):
     """A project, and the command that trains one network, given an overlay."""
     project, _ = finished
     record = "results/interrupted/runs/omniglot-5way-1shot/fomaml/seed-0/training.json"
-    (project.folder / HEARTBEAT).unlink(missing_ok=True)
+    for name in (HEARTBEAT, LOG):
+        (project.folder / name).unlink(missing_ok=True)
 
     def command(overlay):
         return (record, *smoke, project.overlay("interrupted.yaml", overlay))
@@ -58,14 +60,14 @@ def heartbeat(project):
 def assert_saved(project):
     """Check that the training saved, said so in its log, and left nothing locked.
 
-    It may still be at it: its shells, which a signal to every process meets too, end before.
+    It may still be at it: its shells, which a signal to every process meets too, end before. What
+    Snakemake then tells its jobs may meet one on its way out, whose last words are others.
     """
     end = time.monotonic() + SECONDS
     while heartbeat(project)["state"] == "training" and time.monotonic() < end:
         time.sleep(0.05)
-    log = project.folder / "logs/interrupted/train/omniglot-5way-1shot/fomaml/seed-0.log"
     assert heartbeat(project)["state"] == "interrupted"
-    assert "interrupted at" in log.read_text().splitlines()[-1]
+    assert "interrupted at" in (project.folder / LOG).read_text()
     assert list(project.folder.glob(".snakemake/locks/*")) == []
 
 
@@ -99,8 +101,7 @@ def test_an_interrupted_run_goes_on_with_the_same_command(training):
     assert again.returncode == 0, again.stdout
     assert "resumed at iteration" in again.stdout
     assert (project.folder / command[0]).exists()
-    log = "logs/interrupted/train/omniglot-5way-1shot/fomaml/seed-0.log"
-    attempts = (project.folder / log).read_text()  # that of both
+    attempts = (project.folder / LOG).read_text()  # that of both
     assert attempts.index("interrupted at") < attempts.index("resumed at iteration")
     longer = project.snakemake(*command, project.overlay("longer.yaml", LONGER))
     assert "resumed at iteration 400 of 410" in longer.stdout, longer.stdout
