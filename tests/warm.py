@@ -4,8 +4,8 @@ The folder of programs is like an environment's ``bin``: its ``maml``, ``snakema
 ``python -m`` of the three hand arguments, folder, environment and streams to the process that
 serves, and end as its child does. To the child its Python is the one in that folder, so what it
 starts is forked, too. Where the project's code is another than what was imported, it is imported
-anew. What the loader reads as Python starts (``LD_LIBRARY_PATH``), and a signal to the caller's group
-of processes, do not reach them.
+anew. What Python reads as it starts (``LD_LIBRARY_PATH``), and a signal to the caller's group of
+processes, do not reach them.
 """
 
 import atexit
