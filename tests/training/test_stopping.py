@@ -59,6 +59,17 @@ def test_a_block_that_may_be_left_is_left_at_once():
     assert done == ["saved"]
 
 
+def test_a_second_signal_on_the_way_out_changes_nothing():
+    leave_when_asked()
+    with pytest.raises(SystemExit), Stop() as stop:
+        send(signal.SIGTERM)
+        stop.check()
+    send(signal.SIGTERM)  # a traceback, where Python is about to end
+    leave_when_asked()
+    with pytest.raises(SystemExit):
+        send(signal.SIGTERM)
+
+
 def test_handlers_are_put_back(handlers):
     with Stop():
         assert signal.getsignal(signal.SIGTERM) != handlers[signal.SIGTERM]

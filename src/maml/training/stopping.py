@@ -8,8 +8,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_LEAVING = threading.Event()
+"""Set on the way out: a signal comes twice where a scheduler and a terminal both send it."""
 
 
 class Stop:
@@ -60,10 +64,12 @@ class Stop:
 
 def leave_when_asked() -> None:
     """From now on leave at once, and cleanly, when the process is asked to end."""
-    _handle(lambda number, frame: _leave(number))
+    _LEAVING.clear()
+    _handle(lambda number, frame: _LEAVING.is_set() or _leave(number))
 
 
-def _leave(number: int) -> None:
+def _leave(number: int) -> NoReturn:
+    _LEAVING.set()
     raise SystemExit(128 + number)
 
 
