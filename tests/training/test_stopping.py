@@ -61,9 +61,14 @@ def test_a_block_that_may_be_left_is_left_at_once():
 
 def test_a_second_signal_on_the_way_out_changes_nothing():
     leave_when_asked()
-    with pytest.raises(SystemExit), Stop() as stop:
-        send(signal.SIGTERM)
-        stop.check()
+
+    def work():
+        with Stop() as stop:
+            send(signal.SIGTERM)
+            stop.check()
+
+    with pytest.raises(SystemExit):
+        work()
     send(signal.SIGTERM)  # a traceback, where Python is about to end
     leave_when_asked()
     with pytest.raises(SystemExit):
