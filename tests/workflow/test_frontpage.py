@@ -34,10 +34,12 @@ def test_the_paper_s_first_order_number_stands_beside_its_other_one(tmp_path):
 
 
 def test_the_run_that_went_farthest_is_shown_and_the_shorter_one_says_so(kept):
-    kept("a-short", select([CONV], BOTH, [0, 1, 2]), {"overrides": {"iterations": 5000}})
+    fewer = {"overrides": {"iterations": 5000, "test_tasks": 4}}
+    kept("a-short", select([CONV], BOTH, [0, 1, 2]), fewer)
     folder = kept("b-short", select([MLP], BOTH, [0]), {"defaults": {"iterations": 7000}})
     text = results(made_up(), folder)
-    assert "[5,000 of 60,000 iterations, 3 seeds](results/kept/a-short" in text
+    short = "[5,000 of 60,000 iterations, 4 of 10 test tasks, 3 seeds](results/kept/a-short"
+    assert short in text
     assert "[7,000 of 60,000 iterations, 1 seed](results/kept/b-short" in text
     assert text.startswith("**0 of 8 columns at full length; 2 in part.**\n")
     kept("c-long", select([CONV], BOTH, [0]))

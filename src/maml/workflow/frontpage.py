@@ -17,6 +17,8 @@ from maml.results.statistics import accuracies, paired_difference
 from maml.results.table1 import describe
 
 METHODS = ("maml", "fomaml")
+LENGTHS = ("iterations", "test_tasks")
+"""Settings of which a kept run may have less than the protocol."""
 HEADINGS = ("column of Table 1", "the paper", "MAML", "first-order MAML", "difference", "state")
 
 
@@ -26,12 +28,12 @@ class Run(NamedTuple):
     Attributes:
         name: of the run.
         cells: method → its cell, MAML or first-order MAML or both.
-        iterations: the protocol's.
+        protocol: what it is by the protocol.
     """
 
     name: str
     cells: dict[str, Cell]
-    iterations: int
+    protocol: Experiment
 
     @property
     def settings(self) -> Experiment:
@@ -40,8 +42,16 @@ class Run(NamedTuple):
 
     @property
     def full(self) -> bool:
-        """Whether it has the protocol's length."""
-        return self.settings.iterations == self.iterations
+        """Whether it has the protocol's length, and all its test tasks."""
+        return not any(self.shortened)
+
+    @property
+    def shortened(self) -> Iterator[str]:
+        """What is less than the protocol asks for, in words."""
+        for key in LENGTHS:
+            ours, whole = (getattr(each, key) for each in (self.settings, self.protocol))
+            if ours != whole:
+                yield f"{ours:,} of {whole:,} {key.replace('_', ' ')}"
 
     @property
     def seeds(self) -> int:
@@ -98,7 +108,7 @@ def _of_run(protocol: Config, folder: Path) -> Iterator[tuple[Column, Run]]:
         }
         if own:
             ordered = {name: own[name] for name in METHODS if name in own}
-            yield column, Run(folder.name, ordered, protocol.experiment(experiment).iterations)
+            yield column, Run(folder.name, ordered, protocol.experiment(experiment))
 
 
 def _as_wanted(protocol: Config, config: Config, cell: Cell) -> bool:
@@ -114,7 +124,7 @@ def _decisive(config: Config, cell: Cell) -> dict[str, Any]:
     settings = config.experiment(cell.experiment)
     decisive = {
         key: value
-        for key, value in settings.model_dump(exclude={"iterations"}).items()
+        for key, value in settings.model_dump(exclude=set(LENGTHS)).items()
         if stage_decided_by(key) != "later"
     }
     return decisive | {
@@ -173,11 +183,7 @@ def _difference(run: Run) -> str:
 def _state(run: Run | None) -> str:
     if run is None:
         return "not run"
-    length = (
-        "full length"
-        if run.full
-        else f"{run.settings.iterations:,} of {run.iterations:,} iterations"
-    )
+    length = ", ".join(run.shortened) or "full length"
     return f"[{length}, {_seeds(run.seeds)}](results/kept/{run.name}/tables/table1.md)"
 
 
