@@ -80,7 +80,7 @@ def paper() -> config.Config:
     return config.read([ROOT / "config.yaml"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mirror() -> str:
     """Return where the real files are."""
     if MIRROR is None:
