@@ -162,14 +162,12 @@ def test_its_weights_adapt_as_they_did(data, run, job):
     images = data(job.settings.dataset)
     assert images.digest == origin(folder)["data"]
     settings = job.settings
-    # Most of the time goes to query images beyond those that are reported; one seed stands for all.
-    query_counts = settings.test_queries if job.seed == 0 else [settings.reported_queries]
     space = TaskSpace(
         images,
         "test",
         ways=settings.ways,
         shots=settings.shots,
-        queries=max(query_counts),
+        queries=max(settings.test_queries),
         rotations=settings.rotations,
         seeds=[],
         device=torch.device("cpu"),
@@ -191,10 +189,10 @@ def test_its_weights_adapt_as_they_did(data, run, job):
             ways=settings.ways,
             steps=settings.test_steps,
             step_size=settings.inner_step_size,
-            query_counts=query_counts,
+            query_counts=settings.test_queries,
         )
         evaluated = rows(folder)
-        for index, queries in enumerate(query_counts):
+        for index, queries in enumerate(settings.test_queries):
             then = evaluated.loc[checkpoint, queries].loc[: TASKS - 1]
             shape = (TASKS, settings.test_steps + 1)
             # Ten steps amplify what another processor rounds otherwise.

@@ -304,7 +304,8 @@ def test_a_simulated_gpu_refuses_what_the_tests_below_look_for():
 @pytest.mark.parametrize(
     "experiment", ["omniglot-5way-1shot", "omniglot-5way-1shot-mlp", "miniimagenet-5way-1shot"]
 )
-@pytest.mark.parametrize(("seeds", "form"), [([], "tensorflow"), ([0, 1], "pytorch")])
+@pytest.mark.parametrize("form", ["tensorflow", "pytorch"])
+@pytest.mark.parametrize("seeds", [[], [0, 1]])
 def test_a_simulated_gpu_waits_for_nothing(tiny_job, experiment, method, form, seeds):
     job = tiny_job(experiment, method, 0).model_copy(update={"seed_group": seeds})
     # A third inner step or layer would ask for what the second one does.
