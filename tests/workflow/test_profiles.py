@@ -13,7 +13,7 @@ from maml.configuration.schema import Resources
 
 COMMAND = ("--profile", "profiles/slurm", "--dry-run")
 NO_PLUGIN = "the plugin for Slurm is not installed; to install it: "
-NO_SLURM = "there is no Slurm here (no sbatch); without it: snakemake"
+NO_SLURM = "there is no Slurm here (no {}); without it: snakemake"
 
 
 def snakemake(start, path):
@@ -48,8 +48,13 @@ def test_without_the_plugin_one_line_names_the_command(tmp_path):
 @pytest.mark.skipif(
     not find_spec("snakemake_executor_plugin_slurm"), reason="the extra slurm is not installed"
 )
-def test_without_slurm_one_line_says_so(tmp_path):
-    assert snakemake("pass", tmp_path) == f"snakemake: {NO_SLURM}"
+@pytest.mark.parametrize(("commands", "missing"), [([], "sbatch"), (["sbatch", "squeue"], "sacct")])
+def test_without_slurm_one_line_says_so(tmp_path, commands, missing):
+    """Without `sacct`, too: the plugin would wait for ever."""
+    for name in commands:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    assert snakemake("pass", tmp_path) == f"snakemake: {NO_SLURM.format(missing)}"
 
 
 def submitted_rules():

@@ -161,7 +161,7 @@ def no_slurm(tmp_path):
     folder = tmp_path / "commands"
     folder.mkdir()
     said = folder / "said"
-    for name in ("squeue", "scancel", "sacctmgr", "scontrol", "sinfo"):
+    for name in ("squeue", "scancel", "sacct", "sacctmgr", "scontrol", "sinfo", "sshare"):
         (folder / name).write_text("#!/bin/sh\n")
     (folder / "sbatch").write_text(SBATCH.format(said=said))
     for path in folder.iterdir():
