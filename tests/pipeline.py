@@ -19,9 +19,6 @@ COLD = (
     "import runpy, sys; sys.executable = sys.argv.pop(1);"
     " runpy.run_module('snakemake', run_name='__main__', alter_sys=True)"
 )
-TIMEOUT = 300
-"""Seconds after which a run that tests wait for has hung."""
-
 PARTS = ("Snakefile", "config.yaml", "profiles", "workflow", "src")
 
 
@@ -41,7 +38,6 @@ class Project:
             [*command("snakemake"), *arguments],
             **self._ran_with(variables),
             stdout=subprocess.PIPE,
-            timeout=TIMEOUT,
         )
 
     def cold(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:

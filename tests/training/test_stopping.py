@@ -75,6 +75,49 @@ def test_a_second_signal_on_the_way_out_changes_nothing():
         send(signal.SIGTERM)
 
 
+def test_a_second_signal_while_the_first_is_obeyed_changes_nothing():
+    """It comes between any two lines, of the libraries' too, that the first one's handler runs."""
+
+    class TooLong(Exception):
+        pass
+
+    def tell(number, frame):
+        raise TooLong
+
+    def leave(at):
+        """Send a signal, and another as the line ``at`` is reached; return whether it is."""
+        lines = 0
+
+        def trace(frame, event, argument):
+            nonlocal lines
+            if event == "line":
+                lines += 1
+                if lines == at:
+                    signal.raise_signal(signal.SIGTERM)
+            return trace
+
+        leave_when_asked()
+        sys.settrace(trace)
+        try:
+            send(signal.SIGINT)
+        except SystemExit as left:
+            assert left.code in (130, 143)
+        finally:
+            sys.settrace(None)
+        return lines >= at
+
+    before = signal.signal(signal.SIGALRM, tell)
+    signal.alarm(10)
+    try:
+        at = 1
+        while leave(at):
+            at += 1
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert at > 2
+
+
 def test_handlers_are_put_back(handlers):
     with Stop():
         assert signal.getsignal(signal.SIGTERM) != handlers[signal.SIGTERM]

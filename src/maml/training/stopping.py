@@ -12,8 +12,12 @@ from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-_LEAVING = threading.Event()
-"""Set on the way out: a signal comes twice where a scheduler and a terminal both send it."""
+_LEAVING: list[int] = []
+"""The signal that is obeyed: it comes twice where a scheduler and a terminal both send it.
+
+No threading.Event: its lock would be waited for by the second signal's handler, on top of the first's
+that holds it.
+"""
 
 
 class Stop:
@@ -65,11 +69,11 @@ class Stop:
 def leave_when_asked() -> None:
     """From now on leave at once, and cleanly, when the process is asked to end."""
     _LEAVING.clear()
-    _handle(lambda number, frame: _LEAVING.is_set() or _leave(number))
+    _handle(lambda number, frame: _LEAVING or _leave(number))
 
 
 def _leave(number: int) -> NoReturn:
-    _LEAVING.set()
+    _LEAVING.append(number)
     raise SystemExit(128 + number)
 
 
