@@ -101,7 +101,10 @@ def inner_loop(
         steps: how many.
         step_size: α, on the mean cross-entropy.
     """
-    phi, d = replicate(theta, len(batch.support_labels)), diagonal(network, method)
+    d = diagonal(network, method)
+    # Of each task its own matrices, written out, as what is measured of gradients needs them so.
+    replicated = replicate(theta, len(batch.support_labels))
+    phi = {name: value.contiguous() for name, value in replicated.items()}
     taken = []
     for _ in range(steps):
         support = loss(network, phi, batch.support_images, batch.support_labels)

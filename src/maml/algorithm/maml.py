@@ -35,6 +35,7 @@ from torch import Tensor
 from maml.algorithm.dropout import noise
 from maml.algorithm.loss import Gradient, loss
 from maml.configuration.schema import Experiment, Method
+from maml.networks.factored import summed
 from maml.networks.layer import Layer
 from maml.networks.parameters import Parameters, moving, replicate_each
 from maml.tasks.episodes import Batch
@@ -157,7 +158,7 @@ def _gradients(
     while steps:
         v = pull_back(v, *steps.pop(), alpha)
     return (
-        {name: value.unflatten(0, (seeds, -1)).sum(dim=1) for name, value in v.items()},
+        {name: summed(value, seeds) for name, value in v.items()},
         losses.unflatten(0, (seeds, -1)),
         accuracies.unflatten(0, (seeds, -1)),
     )

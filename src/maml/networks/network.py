@@ -13,6 +13,7 @@ from maml.configuration.config import Job
 from maml.configuration.schema import Network
 from maml.networks.composition import Sequence
 from maml.networks.convolution import unstrided_convolution
+from maml.networks.factored import FactoredLinear
 from maml.networks.folded import FoldedConvolution
 from maml.networks.function import FunctionLayer
 from maml.networks.layer import Layer
@@ -67,7 +68,7 @@ def _fully_connected(
     layers: list[Layer] = [Flat()]
     for number, units in enumerate(network.widths, start=1):
         layers += [
-            Linear(f"linear{number}", features, units, network.hidden_initialisation),
+            FactoredLinear(f"linear{number}", features, units, network.hidden_initialisation),
             CancelledBias(f"linear{number}", units),
             _normalisation(network, f"norm{number}", units),
         ]

@@ -2,8 +2,9 @@
 
 A round computes one iteration of each method after the other, with those of an experiment's
 variants, so that a machine whose speed drifts is as fast for one as for the other. Arithmetic and
-memory are counted, not timed: the same on each machine. Images are random; what they show does not
-matter.
+memory are counted, not timed. The arithmetic is the algorithm's, the same on each machine: that of
+a task by itself, times the tasks, as what tasks may share on a CPU (:mod:`maml.networks.factored`)
+is no part of it. Images are random; what they show does not matter.
 """
 
 import json
@@ -71,7 +72,7 @@ def write_cost(config: Config, rounds: int, out: Path) -> None:
 
 def measure(jobs: Sequence[Job], device: torch.device, rounds: int) -> Iterator[dict[str, Any]]:
     """Yield the rows of jobs that are compared: one experiment's methods, and its variants'."""
-    counted = [count(_iteration(_one_by_one(job), device)) for job in jobs]
+    counted = [_counted(_one_by_one(job), device) for job in jobs]
     iterations = [_iteration(job, device) for job in jobs]
     for iterate in iterations:
         iterate()  # warms up
@@ -88,6 +89,13 @@ def measure(jobs: Sequence[Job], device: torch.device, rounds: int) -> Iterator[
                 "flop": flop,
                 "peak_bytes": peak,
             }
+
+
+def _counted(job: Job, device: torch.device) -> tuple[int, int]:
+    settings = job.settings.model_copy(update={"meta_batch_size": 1})
+    flop, _ = count(_iteration(job.model_copy(update={"settings": settings}), device))
+    _, peak = count(_iteration(job, device))
+    return flop * job.settings.meta_batch_size, peak
 
 
 def count(work: Callable[[], object]) -> tuple[int, int]:
