@@ -99,11 +99,11 @@ def test_a_second_signal_while_the_first_is_obeyed_changes_nothing():
         leave_when_asked()
         sys.settrace(trace)
         try:
-            send(signal.SIGINT)
-        except SystemExit as left:
-            assert left.code in (130, 143)
+            with pytest.raises(SystemExit) as left:
+                send(signal.SIGINT)
         finally:
             sys.settrace(None)
+        assert left.value.code in (130, 143)
         return lines >= at
 
     before = signal.signal(signal.SIGALRM, tell)

@@ -33,7 +33,7 @@ class Factored:
     factors: tuple[tuple[Tensor, Tensor], ...] = ()
 
     @property
-    def mT(self) -> "Factored":  # noqa: N802, as tensors have it
+    def mT(self) -> "Factored":
         """The transposed matrices."""
         shared = None if self.shared is None else self.shared.mT
         return Factored(shared, tuple((x, a) for a, x in self.factors))

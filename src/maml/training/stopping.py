@@ -15,8 +15,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LEAVING: list[int] = []
 """The signal that is obeyed: it comes twice where a scheduler and a terminal both send it.
 
-No threading.Event: its lock would be waited for by the second signal's handler, on top of the first's
-that holds it.
+No threading.Event: the second signal's handler would wait for a lock that the first's holds, and that
+runs on only after it.
 """
 
 
