@@ -15,7 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LEAVING: list[int] = []
 """The signal that is obeyed: it comes twice where a scheduler and a terminal both send it.
 
-No threading.Event: the second signal's handler would wait for a lock that the first's holds, and that
+No threading.Event: the second signal's handler would wait for a lock that the first's holds, which
 runs on only after it.
 """
 
