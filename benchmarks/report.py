@@ -1,4 +1,4 @@
-"""The page of results, and the sentences on growth in the docs, from the CSV files of a run."""
+"""The page of results, and what the docs say of them, from the CSV files of a run."""
 
 import json
 import re
@@ -13,15 +13,13 @@ from benchmarks.device import report as device_report
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
 
-BEGIN, END = "<!-- growth: written by make benchmark -->", "<!-- end of growth -->"
-
 
 def write(folder: Path, *, page: Path | None) -> None:
     """Write benchmark.md, and the CPU's figures, beside the CSV files of ``folder``.
 
     Args:
         folder: with about.json and those of benchmark.csv, growth.csv, jobs.csv that were measured.
-        page: a page of the docs whose sentences on growth are to be these.
+        page: a page of the docs that is to say of multiples, hours and growth what was measured.
 
     Raises:
         UserError: nothing was measured in ``folder``.
@@ -38,8 +36,13 @@ def write(folder: Path, *, page: Path | None) -> None:
         return
     _write_page(_page(about, **measured), folder)
     figures.write(measured["benchmark"], measured["growth"], folder)
-    if page is not None and measured["growth"] is not None:
-        text = in_docs(page.read_text(encoding="utf-8"), growth.sentences(measured["growth"]))
+    if page is not None:
+        text = page.read_text(encoding="utf-8")
+        if (rows := measured["benchmark"]) is not None:
+            text = in_docs(text, "multiples", list(tables.multiples(rows)))
+            text = in_docs(text, "hours", [tables.hours(rows)])
+        if measured["growth"] is not None:
+            text = in_docs(text, "growth", growth.sentences(measured["growth"]))
         with atomic_file(page) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
 
@@ -49,13 +52,14 @@ def _write_page(paragraphs: Iterable[str], folder: Path) -> None:
         unfinished.write_text("\n".join(paragraphs) + "\n", encoding="utf-8")
 
 
-def in_docs(text: str, sentences: list[str]) -> str:
-    """Return a page with other sentences on growth between its two marks."""
-    pattern = f"{re.escape(BEGIN)}.*?{re.escape(END)}"
-    block = "\n".join([BEGIN, *sentences, END])
+def in_docs(text: str, name: str, lines: list[str]) -> str:
+    """Return a page with other lines between the two marks of a name."""
+    begin, end = f"<!-- {name}: written by make benchmark -->", f"<!-- end of {name} -->"
+    block = "\n".join([begin, *lines, end])
+    pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
     text, count = re.subn(pattern, lambda _: block, text, flags=re.DOTALL)
     if count != 1:
-        raise ValueError(f"one place between {BEGIN} and {END} is needed, and there are {count}")
+        raise ValueError(f"one place between {begin} and {end} is needed, and there are {count}")
     return text
 
 

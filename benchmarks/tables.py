@@ -139,13 +139,17 @@ def _hours_line(experiment: str, work: str, hours: pd.Series, whole: float) -> d
     return {
         "experiment": experiment,
         "work": work,
-        "ours, h": f"{ours:.3g}" if pd.notna(ours) else "–",
+        "ours, h": _hours(ours) if pd.notna(ours) else "–",
         "share": f"{ours / whole:.0%}" if pd.notna(ours / whole) else "–",
         **{
-            f"{name}, h": f"**× {value / ours:.1f}**, {value:.3g}" if pd.notna(value) else "–"
+            f"{name}, h": f"**× {value / ours:.1f}**, {_hours(value)}" if pd.notna(value) else "–"
             for name, value in hours.drop(OURS).items()
         },
     }
+
+
+def _hours(value: float) -> str:
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 def contenders(rows: pd.DataFrame) -> Iterator[str]:

@@ -29,7 +29,7 @@ from maml.workflow.trace import trace
 KEPT = ROOT / paths.KEPT
 RUNS = sorted(path.name for path in KEPT.iterdir() if path.is_dir())
 REFERENCE = KEPT / "reference"
-TASKS = 8
+TASKS = 4
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
