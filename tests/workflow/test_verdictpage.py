@@ -246,6 +246,16 @@ def test_figures_are_shown_where_they_are(page_of, paper):
     assert "one](results/kept/one/figures/learning-curves.png)" in curves(paper, folder)
 
 
+def test_a_run_that_asks_other_questions_has_no_answer(page_of, paper):
+    page_of("one", select([OMNIGLOT], ["maml"], [0]))
+    variant = {"variant": {"variant_of": OMNIGLOT, "inner_step_size": 0.1}}
+    of_variants = select(["variant"], ["maml"], [0, 1]) | {"experiments": variant}
+    folder = page_of("two", of_variants)
+    assert [line[:6] for line in answers(paper, folder).splitlines() if line[:1] == "-"] == [
+        "- [one"
+    ]
+
+
 def test_nothing_kept_is_said(paper, tmp_path):
     assert answers(paper, tmp_path).startswith("Nothing has been kept yet.\n")
     assert answers(paper, tmp_path).count("no run is kept") == len(CLAIMS)

@@ -66,7 +66,11 @@ def answers(config: Config, kept: Path) -> str:
     """Return what each kept run answers, and where each claim stands."""
     runs = list(_runs(kept))
     table = _table([_standing(number, title, runs) for number, title in CLAIMS.items()])
-    said = [f"- {_link(each.run, 'verdict/verdict.md')}: {' '.join(each.answer)}" for each in runs]
+    said = [
+        f"- {_link(each.run, 'verdict/verdict.md')}: {' '.join(each.answer)}"
+        for each in runs
+        if any(any(_measured([each], number)) for number in ANSWERED)
+    ]
     return _joined("\n".join(said) or NOTHING, table)
 
 
@@ -125,6 +129,9 @@ def hours(config: Config, kept: Path) -> str:
         ]
     return _joined(_table(rows) if rows else NOTHING)
 
+
+ANSWERED = (1, 2, 3, 4)
+"""Claims that an answer's sentences are about; a run of none of them has no answer."""
 
 PARTS: dict[str, Callable[[Config, Path], str]] = {
     "answers": answers,
