@@ -3,20 +3,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT
+from meta_gradients import batched, built, relative
 
 from maml.algorithm import plain
-from maml.algorithm.maml import (
-    adapt,
-    meta_gradient,
-    meta_gradients,
-    meta_loss_scale,
-)
-from maml.networks.network import build, initialise
+from maml.algorithm.maml import adapt, meta_gradients, meta_loss_scale
+from maml.networks.network import initialise
 from maml.networks.parameters import replicate
 from maml.tasks.episodes import Addresses, Batch
 from maml.tasks.philox import NumpyPhilox, TorchPhilox
-from maml.training import published
 
 CASES = [  # experiment, size of the images (smaller than the paper's where that would take long)
     ("omniglot-5way-1shot", 28),
@@ -26,28 +20,6 @@ CASES = [  # experiment, size of the images (smaller than the paper's where that
     ("miniimagenet-5way-1shot", 42),
     ("miniimagenet-5way-5shot", 21),
 ]
-
-
-def relative(ours, theirs):
-    """Norm of the difference of two whole gradients over the norm of the second."""
-    assert ours.keys() == theirs.keys()
-    difference = sum((ours[name] - theirs[name]).square().sum() for name in ours)
-    return float((difference / sum(value.square().sum() for value in theirs.values())).sqrt())
-
-
-def built(network, method, experiment, batch):
-    return build(
-        network,
-        tuple(batch.support_images.shape[2:]),
-        experiment.ways,
-        cut_max_pool=method.max_pool_second_derivative == "cut",
-    )
-
-
-def batched(network, method, experiment, theta, batch, **options):
-    """Compute a meta-gradient for all tasks at once."""
-    layers = built(network, method, experiment, batch)
-    return meta_gradient(layers, method, experiment, theta, batch, **options)
 
 
 def on(device, network, method, experiment, theta, batch, **options):
@@ -365,57 +337,3 @@ def test_noise_is_for_training_alone(paper, random_batch):
         for how in (paper.methods["maml"], paper.methods["maml-dropout"])
     ]
     assert relative(*steps) == 0
-
-
-def golden(case, experiment, network, dataset):
-    """A case that the authors' own code computed: batch, θ, and gradients by method."""
-    arrays = np.load(ROOT / "tests" / "golden" / f"{case}.npz", allow_pickle=False)
-
-    def images(name):
-        pixels = torch.from_numpy(arrays[name]).double() / 255
-        side = dataset.image_size
-        return pixels.unflatten(2, (side, side, -1)).permute(0, 1, 4, 2, 3)
-
-    def labels(name):
-        return torch.from_numpy(arrays[name]).long()
-
-    def parameters(prefix):
-        named = {
-            name.removeprefix(f"{prefix}/"): arrays[name]
-            for name in arrays.files
-            if name.startswith(f"{prefix}/")
-        }
-        theta = published.parameters(network, named)
-        return {name: value.double() for name, value in theta.items()}
-
-    batch = Batch(
-        images("support_images"),
-        labels("support_labels"),
-        images("query_images"),
-        labels("query_labels"),
-    )
-    return arrays, batch, parameters
-
-
-@pytest.mark.parametrize(
-    ("case", "name", "noise"),
-    [  # noise: how far TensorFlow's float32 is from the exact gradient of the same inputs
-        ("omniglot-5way-1shot", "omniglot-5way-1shot", {"maml": 6e-6, "fomaml": 5e-6}),
-        (
-            "miniimagenet-5way-1shot-trained",
-            "miniimagenet-5way-1shot",
-            {"maml": 7e-4, "fomaml": 1.1e-3},
-        ),
-    ],
-)
-def test_equals_what_the_authors_code_computed(paper, case, name, noise):
-    experiment = paper.experiment(name)
-    network = paper.networks[experiment.network]
-    dataset = paper.datasets[experiment.dataset]
-    arrays, batch, parameters = golden(case, experiment, network, dataset)
-    theta = parameters("parameter")
-    for method, bound in noise.items():
-        ours = batched(network, paper.methods[method], experiment, theta, batch)
-        assert relative(ours.gradient, parameters(f"gradient/{method}")) < bound
-        theirs = arrays["query_loss_by_step"].ravel()[experiment.inner_steps - 1]
-        assert float(ours.loss) * meta_loss_scale(experiment) == pytest.approx(theirs, rel=1e-4)
