@@ -3,6 +3,7 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 from helpers import ROOT
 from table_runs import select
@@ -16,7 +17,7 @@ from maml.results.decisions import EQUIVALENT, NARROW, PART_OF_CI95, PART_OF_ERR
 from maml.results.tables import write_tables
 from maml.results.variants import without_variants
 from maml.results.verdict import CLAIMS, write_verdict
-from maml.workflow.verdictpage import PARTS, PRESETS, answers, claim, curves, hours
+from maml.workflow.verdictpage import PARTS, PRESETS, answers, claim, curves, details, hours
 
 PAGE = (ROOT / "docs" / "verdict.md").read_text(encoding="utf-8")
 WORDS = " ".join(PAGE.split())
@@ -233,6 +234,30 @@ def test_another_kept_run_is_on_the_page(page_of, paper):
     ]
 
 
+def test_what_details_are_worth_is_on_the_page(page_of, paper):
+    page_of("one", select([OMNIGLOT], ["maml"], [0]))
+    assert "Nothing" in details(paper, ROOT / "no-runs")
+    moved = {"smaller": {"variant_of": OMNIGLOT, "inner_step_size": 0.4}}
+    folder = page_of("two", select([OMNIGLOT, "smaller"], ["maml"], [0, 1]), {"experiments": moved})
+    numbers = pd.read_csv(folder / "two" / "tables" / "details.csv")
+    assert set(numbers["queries"]) == {1, 15}
+    numbers = numbers[numbers["queries"] == 1]
+    said = rows(details(paper, folder))
+    assert len(said) == len(numbers) == 2
+    for cells, number in zip(said, numbers.itertuples(), strict=True):
+        assert cells[:4] == [
+            "[two](results/kept/two/tables/details.md)",
+            OMNIGLOT,
+            "`maml`",
+            number.detail,
+        ]
+        assert float(cells[4]) == pytest.approx(number.moved, abs=0.005)
+        centre, half = cells[5].replace("−", "-").split(" ± ")
+        assert float(centre) == pytest.approx(number.difference, abs=0.005)
+        assert float(half) == pytest.approx(number.ci95, abs=0.005)
+        assert cells[6] == "2"
+
+
 def test_figures_are_shown_where_they_are(page_of, paper):
     folder = page_of("one", select([OMNIGLOT], ["maml", "fomaml"], [0]))
     figure = "(results/kept/one/figures/accuracy-by-step.png)"
@@ -270,3 +295,7 @@ def test_a_damaged_verdict_is_said(kept, paper):
         claim(1, paper, folder)
     with pytest.raises(UserError, match=r"cost\.csv is damaged"):
         hours(paper, folder)
+    (folder / "one" / "tables").mkdir(exist_ok=True)
+    (folder / "one" / "tables" / "details.csv").write_text("")
+    with pytest.raises(UserError, match=r"details\.csv is damaged"):
+        details(paper, folder)

@@ -14,6 +14,8 @@ import pandas as pd
 from maml.configuration.config import Config
 from maml.files import paths
 from maml.files.errors import UserError
+from maml.results.claims import signed
+from maml.results.crossed import Interval
 from maml.results.finding import Finding, Verdict
 from maml.results.second_derivatives import FIGURES as OF_SECOND_DERIVATIVES
 from maml.results.verdict import CLAIMS, rule_and_table, texts
@@ -44,6 +46,7 @@ PRESETS = {
 
 CURVES = "figures/learning-curves.png"
 COSTS = "tables/cost.csv"
+DETAILS = "tables/details.csv"
 NOTHING = "Nothing has been kept yet."
 OUTCOMES = [each for each in Verdict if each != Verdict.NOT_RUN]
 
@@ -103,16 +106,37 @@ def curves(config: Config, kept: Path) -> str:
     return _joined(*shown or [NOTHING])
 
 
+def details(config: Config, kept: Path) -> str:
+    """Return what moving one detail of the protocol was worth in the kept runs that tried it."""
+    rows = []
+    for run in _names(kept):
+        if not (kept / run / DETAILS).exists():
+            continue
+        table = _read(kept / run / DETAILS, remarks=str).fillna({"remarks": ""})
+        fewest = table.groupby("experiment")["queries"].transform("min")  # K, as in the paper
+        rows += [
+            {
+                "run": _link(run, "tables/details.md"),
+                "experiment": each.experiment,
+                "method": f"`{each.method}`",
+                "detail": each.detail,
+                "accuracy": f"{each.moved:.2f}",
+                "difference, points": signed(
+                    Interval(each.difference, each.ci95, math.inf, each.over)
+                ),
+                "seeds": f"{each.seeds:.0f}",
+                "remarks": each.remarks,
+            }
+            for each in table[table["queries"] == fewest].dropna(subset="difference").itertuples()
+        ]
+    return _joined(_table(rows) if rows else NOTHING)
+
+
 def hours(config: Config, kept: Path) -> str:
     """Return what the trainings of the kept runs took, and on what."""
     rows = []
     for run in _names(kept):
-        try:
-            table = pd.read_csv(kept / run / COSTS, dtype={"seeds": str})
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{kept / run / COSTS} is damaged ({error}); `git checkout` it"
-            ) from None
+        table = _read(kept / run / COSTS, seeds=str)
         by_hand = (kept / run / "README.md").exists()
         rows += [
             {
@@ -136,6 +160,7 @@ ANSWERED = (1, 2, 3, 4)
 PARTS: dict[str, Callable[[Config, Path], str]] = {
     "answers": answers,
     **{f"claim-{number}": partial(claim, number) for number in CLAIMS},
+    "details": details,
     "curves": curves,
     "hours": hours,
 }
@@ -144,6 +169,14 @@ PARTS: dict[str, Callable[[Config, Path], str]] = {
 
 def _names(kept: Path) -> list[str]:
     return sorted(path.parent.name for path in kept.glob("*/config.yaml"))
+
+
+def _read(path: Path, **types: type) -> pd.DataFrame:
+    """Return a table of a kept run; ``types``: of columns that look like another's."""
+    try:
+        return pd.read_csv(path, dtype=types)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); `git checkout` it") from None
 
 
 def _runs(kept: Path) -> Iterator[Kept]:
