@@ -60,8 +60,8 @@ class Measured:
     @property
     def label(self) -> str:
         """The layer's name, or what it is."""
-        of = getattr(self.layer, "one", getattr(self.layer, "convolution", self.layer))
-        name = getattr(of, "name", type(self.layer).__name__.lower())
+        first = next(iter(self.layer.parameters), type(self.layer).__name__.lower())
+        name, _, _ = first.partition(".")
         return f"{name} with norm" if hasattr(self.layer, "convolution") else name
 
     def _measured(self, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -205,6 +205,9 @@ VARIANTS = [  # what a network has otherwise, and the experiment that it is of
     ("omniglot-5way-1shot", {"batch_norm_scale": "adapted", "activation": "softplus"}),
     ("omniglot-5way-1shot", {"batch_norm_scale": "learned"}),
     ("omniglot-5way-1shot", {"padding": "symmetric"}),
+    ("omniglot-5way-5shot", {"padding": "symmetric", "features": "flatten"}),
+    ("omniglot-5way-5shot", {"features": "flatten"}),
+    ("omniglot-5way-5shot", {"activation": "softplus"}),
     ("omniglot-5way-1shot-mlp", {"activation": "softplus"}),
     ("miniimagenet-5way-1shot", {"batch_norm_scale": "adapted"}),
 ]

@@ -1,20 +1,32 @@
+from functools import partial
+
 import pytest
 import torch
 from derivatives import check
 from torch.nn import functional
 
 from maml.configuration.schema import Initialisation
+from maml.networks.composition import Sequence
 from maml.networks.convolution import Convolution, PatchedConvolution
-from maml.networks.strided import GatheredConvolution, LoopedConvolution, SymmetricConvolution
+from maml.networks.layers import Turned
+from maml.networks.strided import GatheredConvolution, LoopedConvolution
 
 TASKS, IMAGES = 3, 2
 XAVIER = Initialisation(distribution="xavier")
+
+
+def between_turns(layer, *arguments):
+    """Return the convolution of turned images, seen upright again."""
+    return Sequence((Turned(), layer(*arguments, turned=True), Turned()))
+
+
 LAYERS = [
     (Convolution, 1, "same"),
     (PatchedConvolution, 1, "same"),
     (GatheredConvolution, 2, "same"),
-    (LoopedConvolution, 2, "same"),
-    (SymmetricConvolution, 2, 1),
+    (LoopedConvolution, 2, 1),
+    (partial(between_turns, GatheredConvolution), 2, 1),
+    (partial(between_turns, LoopedConvolution), 2, "same"),
 ]
 """Layer, stride, and what PyTorch's ``padding`` would be."""
 

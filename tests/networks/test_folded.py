@@ -11,7 +11,7 @@ from maml.networks.folded import FoldedConvolution
 from maml.networks.layers import CancelledBias
 from maml.networks.network import build
 from maml.networks.normalisation import NormReluPool
-from maml.networks.strided import GatheredConvolution
+from maml.networks.strided import LEAST_IMAGES, strided_convolution, turn
 
 TASKS, IMAGES, FILTERS, EPSILON = 2, 3, 4, 1e-3
 
@@ -19,7 +19,7 @@ TASKS, IMAGES, FILTERS, EPSILON = 2, 3, 4, 1e-3
 def parts(channels):
     start = Initialisation(distribution="xavier")
     return (
-        GatheredConvolution("conv1", channels, FILTERS, start),
+        strided_convolution("conv1", channels, FILTERS, start, same=True),
         CancelledBias("conv1", FILTERS),
         NormReluPool("norm1", FILTERS, EPSILON),
     )
@@ -57,9 +57,11 @@ STILL = [(), ("conv1.weight",), ("norm1.offset",), ("conv1.weight", "norm1.offse
 
 @pytest.mark.parametrize("still", STILL)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_is_convolution_norm_and_relu_to_the_second_derivative(channels, still):
-    layer = FoldedConvolution(*parts(channels))
-    phi, shape = parameters(channels), (TASKS, IMAGES, 7, 6, channels)
+@pytest.mark.parametrize("images", [IMAGES, LEAST_IMAGES])
+def test_is_convolution_norm_and_relu_to_the_second_derivative(images, channels, still):
+    turns = turn(same=True)
+    layer = Sequence((turns, FoldedConvolution(*parts(channels)), turns))
+    phi, shape = parameters(channels), (TASKS, images, 7, 6, channels)
     check(layer, plainly, phi, shape, moves=False, still=still)
 
 
@@ -107,4 +109,4 @@ def test_stands_first_where_nothing_pools(paper, name, changes, folded):
     network = paper.networks[name].model_copy(update=changes)
     layers = build(network, (1, 28, 28), 5).layers
     places = [place for place, each in enumerate(layers) if isinstance(each, FoldedConvolution)]
-    assert places == [1] * folded
+    assert places == [2] * folded

@@ -62,7 +62,11 @@ TWINS = {  # a layer, the same as a function, the shape of x
         PICTURES,
     ),
     "gathered convolution": (GatheredConvolution("l", CHANNELS, 5, XAVIER), strided, PICTURES),
-    "looped convolution": (LoopedConvolution("l", CHANNELS, 5, XAVIER), strided, PICTURES),
+    "looped convolution": (
+        LoopedConvolution("l", CHANNELS, 5, XAVIER),
+        by_pytorch(lambda x, phi: functional.conv2d(x, phi["weight"], stride=2, padding=1)),
+        PICTURES,
+    ),
     "norm": (NormReluPool("l", CHANNELS, 1e-3), norm_relu, PICTURES),
     "norm of features": (NormReluPool("l", 6, 1e-3), norm_relu, FLAT),
     "norm and pooling": (NormReluPool("l", CHANNELS, 1e-3, pool=True), pooled, PICTURES),

@@ -2,7 +2,7 @@ import pytest
 import torch
 from derivatives import check
 
-from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Mean
+from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Mean, Turned
 
 TASKS, IMAGES = 2, 3
 
@@ -40,6 +40,7 @@ def test_a_bias_that_is_taken_away_again_is_not_added():
         (Mean(), lambda x, phi: x.mean(dim=(2, 3))),
         (Flat(), lambda x, phi: x.reshape(TASKS, IMAGES, -1)),
         (ChannelsLast(), lambda x, phi: x.movedim(2, -1)),
+        (Turned(), lambda x, phi: x.rot90(2, (2, 3))),
     ],
 )
 @pytest.mark.parametrize("moves", [True, False])

@@ -42,12 +42,13 @@ def test_forward_gives_each_task_its_logits(paper, name, image):
     torch.testing.assert_close(swapped.flip(0), logits, rtol=1e-3, atol=1e-4)
 
 
-def test_the_other_padding_is_the_same_network_turned_by_half_a_turn(paper):
+@pytest.mark.parametrize("count", [6, 30])
+def test_the_other_padding_is_the_same_network_turned_by_half_a_turn(paper, count):
     """So where rotations are drawn and kernels start alike from both sides, it changes nothing."""
     network = paper.networks["omniglot-conv"]
     theta = initialise(network, (1, 28, 28), 5, 0)
     turned = {name: v.flip(2, 3) if v.ndim == 4 else v for name, v in theta.items()}
-    images = torch.rand((1, 6, 1, 28, 28), generator=torch.Generator().manual_seed(0))
+    images = torch.rand((1, count, 1, 28, 28), generator=torch.Generator().manual_seed(0))
     symmetric = build(network.model_copy(update={"padding": "symmetric"}), (1, 28, 28), 5)
     logits, _ = symmetric.forward(images, {name: v[None] for name, v in turned.items()})
     same, _ = build(network, (1, 28, 28), 5).forward(

@@ -20,13 +20,7 @@ from maml.networks.layer import Layer, Record, Terms
 from maml.networks.layers import CancelledBias
 from maml.networks.normalisation import NormReluPool
 from maml.networks.parameters import Parameter, Parameters, merged
-from maml.networks.strided import (
-    GatheredConvolution,
-    as_images,
-    as_kernels,
-    as_matrices,
-    patches,
-)
+from maml.networks.strided import as_images, as_kernels, as_matrices, patches_as_met
 
 
 class _Seen(NamedTuple):
@@ -70,17 +64,17 @@ class FoldedConvolution:
     """A convolution of images, its bias and batch norm with ReLU, as one layer.
 
     Attributes:
-        convolution: of images that stand still, and whose gradient is not wanted.
+        convolution: strided, of images that stand still, and whose gradient is not wanted.
         bias: which the batch norm takes away.
         norm: without pooling.
     """
 
-    convolution: GatheredConvolution
+    convolution: Layer
     bias: CancelledBias
     norm: NormReluPool
 
     @property
-    def layers(self) -> tuple[GatheredConvolution, CancelledBias, NormReluPool]:
+    def layers(self) -> tuple[Layer, CancelledBias, NormReluPool]:
         """Those that compute the same, one after the other."""
         return self.convolution, self.bias, self.norm
 
@@ -89,12 +83,18 @@ class FoldedConvolution:
         """Those of the three."""
         return merged(layer.parameters for layer in self.layers)
 
+    @property
+    def weight(self) -> str:
+        """The name of W."""
+        (name,) = self.convolution.parameters
+        return name
+
     def forward(self, x: Tensor, phi: Parameters) -> tuple[Tensor, Record]:
         """Return relu(P Uᵀ + β)."""
-        p = patches(x)
+        p = patches_as_met(x)
         p = p - p.mean(1, keepdim=True)
         c = _covariance(p)
-        w = as_matrices(phi[self.convolution.weight])
+        w = as_matrices(phi[self.weight])
         wc = w @ c
         r = (_row_sums(w * wc) + self.norm.epsilon).rsqrt_()
         y = torch.baddbmm(phi[self.norm.offset].unsqueeze(1), p, (r * w).mT).relu_()
@@ -122,7 +122,7 @@ class FoldedConvolution:
         if dx is not None:
             raise ValueError("the images of a folded convolution cannot move")
         p, _, w, wc, r, y, _ = back.seen
-        dw, doffset = v.get(self.convolution.weight), v.get(self.norm.offset)
+        dw, doffset = v.get(self.weight), v.get(self.norm.offset)
         still = dw is None and doffset is None
         dw = torch.zeros_like(w) if dw is None else as_matrices(dw)
         dr = -r.pow(3) * _row_sums(wc * dw)
@@ -153,7 +153,7 @@ class FoldedConvolution:
     def add_curvature(self, curved: _Gradient, to: Terms, scale: float) -> Parameters:
         """Add what was found."""
         found = {
-            self.convolution.weight: as_kernels(curved.grad_w),
+            self.weight: as_kernels(curved.grad_w),
             self.norm.offset: curved.grad_offset,
         }
         moved = {

@@ -127,6 +127,17 @@ class ChannelsLast(Rearrangement):
 
 
 @dataclass(frozen=True)
+class Turned(Rearrangement):
+    """Images turned by half a turn."""
+
+    def _arranged(self, x: Tensor) -> Tensor:
+        return x.flip(2, 3)
+
+    def _transposed(self, g: Tensor, shape: torch.Size) -> Tensor:
+        return g.flip(2, 3)
+
+
+@dataclass(frozen=True)
 class Flat(Rearrangement):
     """All values of an image in a row."""
 

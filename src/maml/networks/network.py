@@ -21,7 +21,7 @@ from maml.networks.layers import Bias, CancelledBias, ChannelsLast, Flat, Mean
 from maml.networks.linear import Linear
 from maml.networks.normalisation import NormReluPool, normalised
 from maml.networks.parameters import Parameter, Parameters, start
-from maml.networks.strided import GatheredConvolution, SymmetricConvolution, strided_convolution
+from maml.networks.strided import strided_convolution, turn
 
 
 def build(
@@ -82,25 +82,24 @@ def _convolutional(
     """Return the hidden layers, and how many features the head sees."""
     channels, height, width = image_shape
     pool = network.downsampling == "max-pool"
-    strided = strided_convolution if network.padding == "same" else SymmetricConvolution
-    convolution = unstrided_convolution if pool else strided
-    layers: list[Layer] = [ChannelsLast()]
+    same = network.padding == "same"
+    turns = [] if pool else [turn(same=same)]
+    convolution = unstrided_convolution if pool else partial(strided_convolution, same=same)
+    layers: list[Layer] = [ChannelsLast(), *turns]
     for number, filters in enumerate(network.widths, start=1):
         name, start = f"conv{number}", network.hidden_initialisation
         bias = CancelledBias(name, filters)
         norm = _normalisation(network, f"norm{number}", filters, pool=pool, cut=cut_max_pool)
-        if number == 1 and convolution is strided_convolution and isinstance(norm, NormReluPool):
-            gathered = GatheredConvolution(name, channels, filters, start)
-            layers.append(FoldedConvolution(gathered, bias, norm))
-        else:
-            layers += [convolution(name, channels, filters, start), bias, norm]
+        block = convolution(name, channels, filters, start), bias, norm
+        folds = number == 1 and not pool and same and isinstance(norm, NormReluPool)
+        layers += [FoldedConvolution(*block)] if folds else block
         channels = filters
         if pool:  # VALID max pooling drops an odd last row
             height, width = height // 2, width // 2
         else:  # SAME strided convolution keeps it
             height, width = (height + 1) // 2, (width + 1) // 2
     mean = network.features == "mean"
-    layers += [Mean() if mean else Flat()]
+    layers += [Mean()] if mean else [*turns, Flat()]
     return layers, channels if mean else channels * height * width
 
 

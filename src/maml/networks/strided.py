@@ -1,11 +1,19 @@
-"""Strided convolution of each task's images with its own 3x3 kernels.
+"""Strided convolution of each task's images with its own 3x3 kernels; sizes are halved, rounded up.
 
 There are two ways to compute it: to gather the patches, which overlap little, and multiply matrices
 of all tasks at once; or by the library, one task after the other.
 
-Padding is TensorFlow's SAME: by one pixel on each side of odd sizes, and at the far side alone of
-even ones, or with :class:`SymmetricConvolution` at the near side. Kernels are as in
-:mod:`maml.networks.convolution`.
+Odd sizes are padded by a pixel at each side. On even sizes TensorFlow's SAME pads at the far side
+alone; PyTorch's ``padding=1``, symmetric, at each, of which the near one alone is met. Either is
+the other seen turned by half a turn, images and kernels alike. Patches are those of SAME; the
+library pads symmetrically, as that takes no padded copy. So one of the two ways computes a network
+turned: the images once, before the first convolution (:func:`turn`), and kernels where they are
+used.
+
+Which way a network goes is told by the number of images, the same for all layers. Where it is the
+library's, a small layer still gathers patches, of images that it turns back.
+
+Kernels are as in :mod:`maml.networks.convolution`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,18 +24,40 @@ from torch import Tensor
 from torch.nn import functional
 
 from maml.configuration.schema import Initialisation
-from maml.networks.composition import Either
+from maml.networks.composition import Either, Sequence
 from maml.networks.convolution import SIDE
+from maml.networks.layers import Turned
 from maml.networks.linear import Linear
 
 
 @dataclass(frozen=True)
-class GatheredConvolution(Linear):
-    """Stride 2: sizes are halved and rounded up. Products of patches, of all tasks at once."""
+class _Strided(Linear):
+    """Stride 2.
+
+    Attributes:
+        turned: whether the images are, so that the kernels have to be.
+    """
+
+    turned: bool = False
 
     @property
     def _shape(self) -> tuple[int, ...]:
         return (self.outputs, self.inputs, SIDE, SIDE)
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        return self._met(weight)
+
+    def _weight(self, matrix: Tensor) -> Tensor:
+        return self._met(matrix)
+
+    def _met(self, kernels: Tensor) -> Tensor:
+        """Return the kernels as the images meet them; its own inverse."""
+        return kernels.flip(3, 4) if self.turned else kernels
+
+
+@dataclass(frozen=True)
+class GatheredConvolution(_Strided):
+    """Products of patches, of all tasks at once; SAME."""
 
     def _unfold(self, x: Tensor) -> Tensor:
         return patches(x)
@@ -42,53 +72,19 @@ class GatheredConvolution(Linear):
         return g.flatten(1, 3)
 
     def _matrix(self, weight: Tensor) -> Tensor:
-        return as_matrices(weight)
+        return as_matrices(self._met(weight))
 
     def _weight(self, matrix: Tensor) -> Tensor:
-        return as_kernels(matrix)
+        return self._met(as_kernels(matrix))
 
 
 @dataclass(frozen=True)
-class SymmetricConvolution(GatheredConvolution):
-    """The same with a pixel on each side, of which on even sizes the near one alone is met.
-
-    That is the other seen turned by half a turn, images and kernels alike.
-    """
-
-    def _unfold(self, x: Tensor) -> Tensor:
-        return super()._unfold(_turned(x))
-
-    def _refold(self, grad_x: Tensor, shape: torch.Size) -> Tensor:
-        return _turned(super()._refold(grad_x, shape))
-
-    def _fold(self, y: Tensor, shape: torch.Size) -> Tensor:
-        return _turned(super()._fold(y, shape))
-
-    def _rows(self, g: Tensor) -> Tensor:
-        return super()._rows(_turned(g))
-
-    def _matrix(self, weight: Tensor) -> Tensor:
-        return super()._matrix(weight.flip(3, 4))
-
-    def _weight(self, matrix: Tensor) -> Tensor:
-        return super()._weight(matrix).flip(3, 4)
-
-
-def _turned(images: Tensor) -> Tensor:
-    return images.flip(2, 3)
-
-
-@dataclass(frozen=True)
-class LoopedConvolution(Linear):
-    """Stride 2, by the library, one task after the other."""
-
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return (self.outputs, self.inputs, SIDE, SIDE)
+class LoopedConvolution(_Strided):
+    """By the library, one task after the other; ``padding=1``."""
 
     def _output(self, x: Tensor, w: Tensor, onto: Tensor | None = None) -> Tensor:
         y = _stacked(
-            functional.conv2d(images, kernels, stride=2)
+            functional.conv2d(images, kernels, stride=2, padding=1)
             for images, kernels in zip(_channels_first(x), w, strict=True)
         )
         return y if onto is None else onto.add_(y)
@@ -103,14 +99,6 @@ class LoopedConvolution(Linear):
         grad_w = torch.stack([grad_w for _, grad_w, _ in _library(g, x, w, [False, True, False])])
         return grad_w.mul_(scale) if onto is None else torch.add(onto, grad_w, alpha=scale)
 
-    def _unfold(self, x: Tensor) -> Tensor:
-        return _padded(x)
-
-    def _refold(self, grad_x: Tensor, shape: torch.Size) -> Tensor:
-        _, _, height, width, _ = shape
-        top, left = height % 2, width % 2
-        return grad_x[:, :, top : top + height, left : left + width]
-
 
 def _library(
     g: Tensor, x: Tensor, w: Tensor, wanted: list[bool]
@@ -119,7 +107,7 @@ def _library(
     two, none, one = [2, 2], [0, 0], [1, 1]
     for of_y, images, kernels in zip(_channels_first(g), _channels_first(x), w, strict=True):
         yield torch.ops.aten.convolution_backward(
-            of_y, images, kernels, None, two, none, one, False, none, 1, wanted
+            of_y, images, kernels, None, two, one, one, False, none, 1, wanted
         )
 
 
@@ -133,35 +121,46 @@ def _stacked(tasks: Iterable[Tensor]) -> Tensor:
     return each[0].unsqueeze(0) if len(each) == 1 else torch.stack(each)
 
 
-LEAST_PIXELS = 300
-"""A task's outputs in one channel from which on the library was faster than products of patches."""
+LEAST_IMAGES = 20
+"""Of a task, from which on a network's larger layers were faster by the library."""
 
-LEAST_CHANNELS = 16
-"""Of the images; patches of fewer are narrow."""
+LEAST_PIXELS = 500
+"""A task's outputs in one channel from which on a layer of such a network was."""
 
 
 def suits_library(x: Tensor) -> bool:
-    """Return whether the library is faster than products of patches.
+    """Return whether the network's larger layers go by the library: all layers say the same.
 
-    It is where it has AVX512, which MKL's products do not use on every processor. Without, it took
-    a tenth to a fifth longer.
+    They do where it has AVX512, which MKL's products do not use on every processor. Without, it
+    took a tenth to a fifth longer.
     """
-    _, count, height, width, channels = x.shape
     return (
         x.device.type == "cpu"
         and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-        and channels >= LEAST_CHANNELS
-        and count * _half(height) * _half(width) >= LEAST_PIXELS
+        and x.shape[1] >= LEAST_IMAGES
     )
 
 
-def strided_convolution(name: str, inputs: int, outputs: int, start: Initialisation) -> Either:
-    """Return a strided convolution that is computed in the faster way; see :class:`Linear`."""
-    return Either(
-        LoopedConvolution(name, inputs, outputs, start),
-        GatheredConvolution(name, inputs, outputs, start),
-        suits_library,
-    )
+def is_large(x: Tensor) -> bool:
+    """Return whether the layer that sees x is one of the larger."""
+    _, count, height, width, _ = x.shape
+    return count * _half(height) * _half(width) >= LEAST_PIXELS
+
+
+def strided_convolution(
+    name: str, inputs: int, outputs: int, start: Initialisation, *, same: bool
+) -> Either:
+    """Return a convolution of what :func:`turn` made, in the faster way; see :class:`Linear`."""
+    looped = LoopedConvolution(name, inputs, outputs, start, turned=same)
+    gathered = GatheredConvolution(name, inputs, outputs, start, turned=not same)
+    turned_back = Sequence((Turned(), gathered, Turned()))
+    return Either(Either(looped, turned_back, is_large), gathered, suits_library)
+
+
+def turn(*, same: bool) -> Either:
+    """Return what turns images for strided convolutions, and back; padding is SAME or symmetric."""
+    turned, unturned = Turned(), Sequence(())
+    return Either(*((turned, unturned) if same else (unturned, turned)), suits_library)
 
 
 def patches(images: Tensor) -> Tensor:
@@ -175,6 +174,14 @@ def patches(images: Tensor) -> Tensor:
     shape = (tasks, count, _half(height), _half(width), SIDE, SIDE, channels)
     windows = padded.as_strided(shape, (task, image, 2 * row, 2 * column, row, column, channel))
     return windows.reshape(tasks, -1, SIDE * SIDE * channels)
+
+
+def patches_as_met(images: Tensor) -> Tensor:
+    """Return what kernels that are not turned meet in images as SAME's :func:`turn` left them."""
+    if not suits_library(images):
+        return patches(images)
+    upright = patches(images.flip(2, 3))
+    return upright.unflatten(1, (images.shape[1], -1)).flip(2).flatten(1, 2)
 
 
 def sum_of_patches(rows: Tensor, shape: torch.Size) -> Tensor:
