@@ -35,7 +35,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of what the tests start, too: they run si
 # A machine that only computes may have no Snakemake, and so nothing to test the workflow with.
 collect_ignore = [] if find_spec("snakemake") else ["workflow"]
 
-MADE_ONCE = {"finished", "recorded", "made", "compared"}
+MADE_ONCE = {"finished", "recorded", "made", "compared", "rendered", "kept_images"}
 """Fixtures that take long, so that all tests that share one run in the same process."""
 
 # A shell's job in the background ignores these, and so would every process that a test starts.
