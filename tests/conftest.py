@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+import warm
 from helpers import ROOT
 from hypothesis import HealthCheck, Phase, settings
 from webserver import serving
@@ -86,6 +87,14 @@ def mirror() -> str:
     if MIRROR is None:
         pytest.fail("name a folder with the real mini-ImageNet: MAML_MIRROR=<folder>")
     return MIRROR
+
+
+@pytest.fixture(scope="session")
+def warm_start():
+    """Let runs and jobs fork, from now on, from a process that has imported what they need."""
+    with warm.warm() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(warm.FOLDER, str(folder))
+        yield
 
 
 @pytest.fixture

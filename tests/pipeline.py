@@ -1,13 +1,12 @@
 """A copy of the project in which the pipeline runs through the command line."""
 
 import contextlib
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import warm
 from helpers import ROOT
 
-COLD = (
+FORKING = (
     "import runpy, sys; sys.executable = sys.argv.pop(1);"
     " runpy.run_module('snakemake', run_name='__main__', alter_sys=True)"
 )
@@ -43,23 +42,29 @@ class Project:
     def cold(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess:
         """Do the same, with variables that a process reads as it starts; its jobs fork."""
         return subprocess.run(
-            [sys.executable, "-c", COLD, str(programs() / "python"), *arguments],
+            [*_forking(), *arguments],
             **self._ran_with(variables),
             stdout=subprocess.PIPE,
         )
 
     def start(
-        self, *arguments: str, output: int = subprocess.PIPE, **variables: str
+        self,
+        *arguments: str,
+        output: int = subprocess.PIPE,
+        forking: bool = False,
+        **variables: str,
     ) -> subprocess.Popen:
         """Start Snakemake as a terminal would: a Python of its own, and a process group.
 
         Args:
             arguments: of the command line.
             output: where all that is printed goes.
+            forking: whether its jobs fork; in its group are then processes that hand them signals.
             variables: of the environment.
         """
+        python = _forking() if forking else [sys.executable, "-m", "snakemake"]
         return subprocess.Popen(
-            [sys.executable, "-m", "snakemake", *arguments],
+            [*python, *arguments],
             **self._ran_with(variables),
             stdout=output,
         )
@@ -68,21 +73,6 @@ class Project:
         """Run a command of the project and return what it prints."""
         return subprocess.run(
             [*command("maml"), *arguments],
-            cwd=self.folder,
-            env=self._environment(),
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-
-    def in_one_process(self, *commands: Sequence[str]) -> str:
-        """Run commands of the project, one after the other, and return what they print."""
-        program = (
-            "import json, sys; from maml.cli import app\n"
-            "for command in json.loads(sys.argv[1]): app(command, standalone_mode=False)"
-        )
-        return subprocess.run(
-            [sys.executable, "-c", program, json.dumps(commands)],
             cwd=self.folder,
             env=self._environment(),
             check=True,
@@ -128,6 +118,11 @@ def programs() -> Path:
 def command(program: str) -> list[str]:
     """Return how to call one of them."""
     return [str(programs() / "python"), "-m", program]
+
+
+def _forking() -> list[str]:
+    """Return how to call a Snakemake with a Python of its own whose jobs fork."""
+    return [sys.executable, "-c", FORKING, str(programs() / "python")]
 
 
 def jobs(output: str) -> dict[str, int]:

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 from helpers import ROOT
+from pipeline import command
 
 from maml.configuration import config
 from maml.data.download import download
@@ -31,6 +32,8 @@ CHANGES = {
     "runtime": {"checkpoint_every": 5, "checkpoint_minutes": 0.002},
     "overrides": {"iterations": 60, "validate_every": 15, "validation_tasks": 20},
 }
+TRAIN = ["train", EXPERIMENT, METHOD, str(SEED), "data", "out"]
+KILLED = 128 + signal.SIGKILL
 HEARTBEAT = paths.heartbeat("smoke", EXPERIMENT, METHOD, SEED)
 
 
@@ -58,42 +61,43 @@ class Pipeline:
         train(self.job, Path("data"), self.out)
         evaluate(self.job, Path("data"), self.out)
 
-    def command(self) -> list[str]:
-        maml = Path(sys.executable).with_name("maml")
-        names = (EXPERIMENT, METHOD, str(SEED))
-        return [str(maml), "train", *names, "data", "out", *self._config]
-
     @contextlib.contextmanager
     def started(self, *prefix: str, iterations: int = 0):
-        """Run the command, in a process group of its own; yield it when it trains.
+        """Run the command, in a process group of its own.
+
+        Yields, when it trains, the process that was started and the number of the one that trains:
+        forked, unless there is a prefix, from one that has imported the project.
 
         Args:
             prefix: what runs the command, if not it itself.
             iterations: how many are done, at least.
         """
+        maml = [str(Path(sys.executable).with_name("maml"))] if prefix else command("maml")
         process = subprocess.Popen(
-            [*prefix, *self.command()],
+            [*prefix, *maml, *TRAIN, *self._config],
             cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
         try:
-            self._wait_for_training(process, iterations)
-            yield process
+            yield process, self._wait_for_training(process, iterations)
         finally:
+            if process.poll() is None and not prefix:
+                os.kill(self._beat()["pid"], signal.SIGKILL)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             process.stderr.close()
 
-    def _wait_for_training(self, process: subprocess.Popen, iterations: int) -> None:
+    def _wait_for_training(self, process: subprocess.Popen, iterations: int) -> int:
         before = self._beat()["pid"]
         while process.poll() is None:
             beat = self._beat()
             if beat["pid"] != before and beat["done"] >= iterations:
-                return
+                return beat["pid"]
             time.sleep(0.005)
         pytest.fail(f"the training did not begin: {process.stderr.read()}")
 
@@ -133,7 +137,7 @@ class Pipeline:
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
+def prepared(tmp_path_factory, warm_start):
     return Pipeline(tmp_path_factory.mktemp("kills"))
 
 
@@ -152,14 +156,15 @@ def kill(pipeline, kind: str, generator: random.Random) -> str:
         kind: ``random``: at a random moment; else the folder to which it saves at that moment.
         generator: for the moment.
     """
-    with pipeline.started() as process:
+    with pipeline.started() as (process, trainer):
         end = time.monotonic() + generator.uniform(0, pipeline.seconds)
         while process.poll() is None:
             if time.monotonic() > end if kind == "random" else kind in pipeline.unfinished():
-                process.kill()
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.kill(trainer, signal.SIGKILL)
                 process.wait()
         inside = pipeline.unfinished()
-        killed = process.returncode == -signal.SIGKILL
+        killed = process.returncode == KILLED
     if not killed or (kind != "random" and kind not in inside):
         return ""
     return f"inside a save to {inside.pop()}/" if inside else "elsewhere"
@@ -210,8 +215,8 @@ def test_a_training_that_is_killed_at_many_moments(pipeline, capsys):
 
 
 def test_a_training_that_is_asked_to_end(pipeline):
-    with pipeline.started(iterations=1) as process:
-        process.send_signal(signal.SIGINT)
+    with pipeline.started(iterations=1) as (process, trainer):
+        os.kill(trainer, signal.SIGINT)
         process.wait()
         said = process.stderr.read()
     assert process.returncode == 130, said
@@ -226,7 +231,7 @@ def test_a_training_that_is_asked_to_end(pipeline):
 def test_a_whole_process_group_is_asked_to_end(pipeline, capsys):
     """As schedulers do, by way of a shell that does not wait."""
     logged = 'set -o pipefail; "$@" 2>&1 | tee -ia log >&2'
-    with pipeline.started("bash", "-c", logged, "bash", iterations=1) as process:
+    with pipeline.started("bash", "-c", logged, "bash", iterations=1) as (process, _):
         os.killpg(process.pid, signal.SIGTERM)
         pipeline.finish()  # waits for the trainer, which saves after the others are gone
     assert "resumed at iteration" in capsys.readouterr().err
@@ -236,18 +241,18 @@ def test_a_whole_process_group_is_asked_to_end(pipeline, capsys):
 def test_a_trainer_that_outlives_its_workflow(pipeline, monkeypatch, capsys):
     """The same training again waits for the first and then has nothing left to compute."""
     original = locks._busy
-    with pipeline.started(iterations=1) as process:
-        process.send_signal(signal.SIGSTOP)
+    with pipeline.started(iterations=1) as (process, trainer):
+        os.kill(trainer, signal.SIGSTOP)
 
         def busy(*arguments):
-            process.send_signal(signal.SIGCONT)
+            os.kill(trainer, signal.SIGCONT)
             return original(*arguments)
 
         monkeypatch.setattr(locks, "_busy", busy)
         pipeline.finish()
         assert process.wait() == 0
     said = capsys.readouterr().err
-    assert f"is being written by process {process.pid} on" in said
+    assert f"is being written by process {trainer} on" in said
     assert "resumed at iteration 60 of 60" in said
     assert pipeline.results() == pipeline.whole
 
@@ -255,7 +260,7 @@ def test_a_trainer_that_outlives_its_workflow(pipeline, monkeypatch, capsys):
 def test_two_trainings_side_by_side(pipeline):
     """Another job on the same processors changes no bit."""
     other = pipeline.job.model_copy(update={"seed": SEED + 1})
-    with pipeline.started() as process:
+    with pipeline.started() as (process, _):
         train(other, Path("data"), pipeline.folder / "other")
         assert process.wait() == 0
     pipeline.finish()  # evaluates what the process trained

@@ -1,7 +1,7 @@
 """The pipeline on synthetic images, run once for all tests that only look at it."""
 
 import pytest
-import warm
+from clones import Clone, new_project
 from pipeline import Project, copy_project
 from table_runs import made_up, write
 
@@ -37,11 +37,8 @@ SMOKE = ("--configfile", "workflow/presets/smoke.yaml", "tests.yaml")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def warm_start():
-    """Let runs and their jobs fork from a process that has imported what they need already."""
-    with warm.warm() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv(warm.FOLDER, str(folder))
-        yield
+def warm_start(warm_start):
+    """Let all of these fork."""
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +60,16 @@ def finished(tmp_path_factory) -> tuple[Project, str]:
     run = project.snakemake(*SMOKE)
     assert run.returncode == 0, run.stdout
     return project, run.stdout
+
+
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory) -> Clone:
+    """A project whose run was recorded, committed and pushed. Not to be changed."""
+    project = new_project(tmp_path_factory.mktemp("versioning") / "project")
+    assert "maml: recorded" in project("snakemake")
+    project.commit("Run")
+    project("dvc", "push")
+    return project
 
 
 def _project(folder):

@@ -5,16 +5,20 @@ import os
 import pty
 import signal
 import time
+from pathlib import Path
 
 import pytest
+
+from maml.configuration import config
+from maml.workflow import measured
 
 OVERLAY = """
 run: interrupted
 select: {experiments: [omniglot-5way-1shot], methods: [fomaml]}
 runtime: {checkpoint_every: 20}
-overrides: {iterations: 400, validate_every: 400, snapshots: [5]}
+overrides: {iterations: 200, validate_every: 200, snapshots: [5]}
 """
-LONGER = "overrides: {iterations: 410}"
+LONGER = "overrides: {iterations: 210}"
 SLOW = """
 run: interrupted
 select: {experiments: [omniglot-5way-1shot], methods: [fomaml]}
@@ -37,6 +41,21 @@ def training(finished, smoke):
     def command(overlay):
         return (record, *smoke, project.overlay("interrupted.yaml", overlay))
 
+    return project, command
+
+
+@pytest.fixture
+def slow(training, smoke, monkeypatch):
+    """A project, and the command that trains for minutes on a machine that is known to."""
+    project, command = training
+    command = command(SLOW)
+    with monkeypatch.context() as inside:
+        inside.chdir(project.folder)
+        files = map(Path, ("config.yaml", *smoke[1:], command[-1]))
+        job = config.read(list(files)).job("omniglot-5way-1shot", "fomaml", 0)
+        [machine] = measured.machines()
+        for what, seconds in (("iteration", 1.0), ("task", [0.1, 0.1])):
+            measured.remember(machine, measured.key(job, what), seconds)
     return project, command
 
 
@@ -103,15 +122,15 @@ def test_an_interrupted_run_goes_on_with_the_same_command(training):
     attempts = (project.folder / LOG).read_text()  # that of both
     assert attempts.index("interrupted at") < attempts.index("resumed at iteration")
     longer = project.snakemake(*command, project.overlay("longer.yaml", LONGER))
-    assert "resumed at iteration 400 of 410" in longer.stdout, longer.stdout
+    assert "resumed at iteration 200 of 210" in longer.stdout, longer.stdout
     assert (folder / "snapshots" / "iteration-5.safetensors").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_every_process_leaves_time_to_save(training, number):
+@pytest.mark.parametrize(("number", "forking"), [(signal.SIGTERM, False), (signal.SIGHUP, True)])
+def test_a_signal_to_every_process_leaves_time_to_save(slow, number, forking):
     """An iteration takes seconds, and so does what must not be left behind."""
-    project, command = training
-    with project.start(*command(SLOW)) as run:
+    project, command = slow
+    with project.start(*command, forking=forking) as run:
         wait_for(lambda: heartbeat(project)["state"] == "training", run)
         os.killpg(run.pid, number)
         output, _ = run.communicate(timeout=SECONDS)
@@ -120,11 +139,11 @@ def test_a_signal_to_every_process_leaves_time_to_save(training, number):
     assert_saved(project)
 
 
-def test_a_closed_terminal_is_the_same_as_ctrl_c(training):
+def test_a_closed_terminal_is_the_same_as_ctrl_c(slow):
     """Its driver tells the leader of the session alone, and nothing can be printed any more."""
-    project, command = training
+    project, command = slow
     terminal, inside = pty.openpty()
-    with project.start(*command(SLOW), output=inside) as run:
+    with project.start(*command, output=inside, forking=True) as run:
         os.close(inside)
         wait_for(lambda: heartbeat(project)["state"] == "training", run)
         os.close(terminal)

@@ -2,38 +2,38 @@
 
 import shutil
 import signal
+from contextlib import contextmanager
 
 import pytest
-import yaml
-from clones import TINY
-from pipeline import Project, copy_project, jobs
+from clones import Clone
+from pipeline import Project, jobs
 
 SUMMARY = {"tables", "figures", "plots", "cards", "verdict"}
 ALL = {"train", "evaluate", *SUMMARY}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Project:
-    """A project in which a run that DVC does not record has ended. Not to be changed."""
-    project = copy_project(tmp_path_factory.mktemp("old") / "project")
-    project.overlay("mine.yaml", yaml.safe_dump({"run": "mine", **TINY}))
-    run = project.snakemake("--configfile", "mine.yaml")
-    assert run.returncode == 0, run.stdout
-    return project
-
-
 @pytest.fixture
-def project(made, request) -> Project:
-    """A copy of it, file times included."""
-    folder = made.folder.with_name("".join(filter(str.isalnum, request.node.name)))
-    shutil.copytree(made.folder, folder)
+def project(recorded, request) -> Project:
+    """A copy of a run that has ended, file times included, and that DVC does not record."""
+    folder = recorded.folder.with_name("".join(filter(str.isalnum, request.node.name)))
+    shutil.copytree(recorded.folder, folder, ignore=shutil.ignore_patterns(".git", ".dvc"))
     return Project(folder)
+
+
+@contextmanager
+def changed(project, **overrides):
+    """Run with other settings while the block does."""
+    path = project.folder / "config.yaml"
+    before = path.read_text()
+    Clone(project.folder).configure(overrides=overrides)
+    yield
+    path.write_text(before)
 
 
 def to_do(project, **overrides):
     """Return the jobs that the run has left, with other settings."""
-    project.overlay("changes.yaml", yaml.safe_dump({"overrides": overrides}))
-    run = project.snakemake("--configfile", "mine.yaml", "changes.yaml", "--dry-run")
+    with changed(project, **overrides):
+        run = project.snakemake("--dry-run")
     assert run.returncode == 0, run.stdout
     return set(jobs(run.stdout))
 
@@ -49,17 +49,15 @@ def test_lost_records_hide_no_change_of_settings(project):
 
 def test_results_without_any_record_are_made_again(project):
     shutil.rmtree(project.folder / ".snakemake")
-    (project.folder / "results" / "mine" / "records.json").unlink()
+    (project.folder / "results" / "paper" / "records.json").unlink()
     assert to_do(project) == ALL | {"fetch", "prepare", "preview", "cost"}
 
 
-def test_a_run_that_was_killed_keeps_the_records_of_what_was_done(made, project):
+def test_a_run_that_was_killed_keeps_the_records_of_what_was_done(project):
     """As `rm -rf .snakemake` after a SIGKILL, the usual advice for a lock that is left."""
-    folder = project.folder / "results" / "mine"
+    folder = project.folder / "results" / "paper"
     shutil.rmtree(folder / "tables")
-    project.overlay("changes.yaml", "overrides: {iterations: 5}")
-    command = ("--configfile", "mine.yaml", "changes.yaml")
-    with project.start(*command) as process:
+    with changed(project, iterations=5), project.start(forking=True) as process:
         for line in process.stdout:
             if ": Evaluating" in line:
                 process.kill()  # of Snakemake alone: its job goes on
