@@ -18,12 +18,17 @@ baselines:
   fine_tuning_step_sizes: [0.1]
 """
 FIGURES = ("through-training", "by-layer", "by-step-size")
+WANTED = [
+    f"results/smoke/{name}"
+    for name in ("tables/table1.md", "figures/learning-curves.svg", "verdict/verdict.json")
+]
 
 
 def test_what_is_asked_for_is_measured_beside_the_evaluations(project, smoke):
     assert not {"probe", "baselines"} & jobs(project.snakemake("--dry-run", *smoke).stdout).keys()
     overlay = project.overlay("snapshots.yaml", SNAPSHOTS)
-    run = project.snakemake("--cores", "2", *smoke, overlay)
+    wanted = (*WANTED, "--cores", "2", *smoke, overlay)
+    run = project.snakemake(*wanted)
     assert run.returncode == 0, run.stdout
     found = jobs(run.stdout)
     assert found["train"] == found["probe"] == found["baselines"] == 1
@@ -39,12 +44,12 @@ def test_what_is_asked_for_is_measured_beside_the_evaluations(project, smoke):
     assert all("statistics" in each["part"] for each in found[:4])
     table = (results / "tables" / "table1.md").read_text()
     assert "Nearest neighbour, running statistics (no conv)" in table
-    assert not jobs(project.snakemake("--dry-run", *smoke, overlay).stdout)
+    assert not jobs(project.snakemake("--dry-run", *wanted).stdout)
     plan = project.maml("plan", "--config", "results/smoke/config.yaml")
     assert "1 probe, 1 done; 1 baseline measurement, 1 done" in plan
     assert "not estimated" not in plan
     for part, change in (("probe", "tasks: 3"), ("baselines", "fine_tuning_steps: 3")):
         other = project.overlay("other.yaml", f"{part}: {{{change}}}")
-        again = jobs(project.snakemake("--dry-run", *smoke, overlay, other).stdout)
+        again = jobs(project.snakemake("--dry-run", *wanted, other).stdout)
         computed = {"train", "evaluate", "probe", "baselines", "cost"} & again.keys()
         assert computed == {part}
