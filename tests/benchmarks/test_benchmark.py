@@ -151,11 +151,15 @@ def test_a_contender_that_fails_while_it_is_timed_keeps_no_times():
     assert calls.count("plain loop") == 3
 
 
-def test_a_process_that_dies_is_replaced():
-    with measuring.asked(keep=False) as ask:
+def test_a_process_that_dies_is_replaced_by_one_with_its_threads_that_starts_as_asked():
+    start = partial(torch.set_default_dtype, torch.float64)
+    with measuring.asked(keep=True, threads=2, start=start) as ask:
+        assert ask(torch.get_num_threads) == 2
+        assert ask(torch.get_default_dtype) == torch.float64
         _, failure = measuring.tried(ask, os._exit, 1)
         assert failure.startswith("BrokenProcessPool")
-        assert ask(int, "3") == 3
+        assert ask(torch.get_num_threads) == 2
+        assert ask(torch.get_default_dtype) == torch.float64
 
 
 def test_a_dear_meta_batch_is_timed_in_part_and_given_in_proportion(session, monkeypatch):
@@ -356,10 +360,3 @@ def test_a_run_is_resumed_only_with_equal_code_and_machine(tmp_path, monkeypatch
         assert math.isfinite(made.seconds)
     parts.Run({"code": "b"}, resume=False).rows(part)
     assert len(measured) == 3
-
-
-def test_a_process_of_its_own_has_its_threads_and_starts_as_asked():
-    start = partial(torch.set_default_dtype, torch.float64)
-    with measuring.asked(keep=True, threads=2, start=start) as ask:
-        assert ask(torch.get_num_threads) == 2
-        assert ask(torch.get_default_dtype) == torch.float64
