@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from maml.configuration.config import Config
 from maml.configuration.schema import stage_decided_by
 from maml.results.cells import Cell
-from maml.results.crossed import LEVEL
+from maml.results.crossed import LEVEL, students_t
 from maml.results.finding import Finding, Verdict, gated
 from maml.results.runs import Result
 from maml.results.variants import base_of, moved, start
@@ -140,7 +139,7 @@ def _judged(finding: Finding, xavier: Cell, other: Cell) -> Finding:
     half = math.inf
     if len(ratios) > 1:
         error = np.std(ratios, ddof=1) / math.sqrt(len(ratios))
-        half = float(stats.t.isf((1 - LEVEL) / 2, len(ratios) - 1) * error)
+        half = float(students_t((1 - LEVEL) / 2, len(ratios) - 1) * error)
     found = finding.changed(
         ours=f"{2**middle:.2f} times",
         effect=2**middle,
