@@ -32,11 +32,23 @@ FOLDER = "WARM_PROGRAMS"
 """The variable of the environment that says where the programs are."""
 
 IMPORTED = {
-    "maml": [],  # all of it, at the start
-    "snakemake": ["snakemake.cli", "snakemake.report.html_reporter", "snakemake.storage"],
-    "dvc": ["dvc.cli.parser", "dvc.repo", "dvc_s3"],
+    "maml": [
+        *("jinja2", "tabulate", "wcwidth", "pandas.io.formats.csvs", "pandas.io.formats.style"),
+        *("matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
+    ],
+    "snakemake": [
+        *("snakemake.cli", "snakemake.report.html_reporter", "snakemake.storage"),
+        "smart_open",  # imports the clients of all clouds
+    ],
+    "dvc": [
+        *("dvc.cli.parser", "dvc.repo", "dvc_s3", "dvc.cachemgr", "dvc.daemon", "dvc.data_cloud"),
+        *("dvc.lock", "dvc.rwlock", "dvc.scm", "dvc.repo.artifacts", "dvc.repo.brancher"),
+        *("dvc.repo.datasets", "dvc.repo.index", "dvc.repo.metrics", "dvc.repo.open_repo"),
+        *("dvc.repo.params", "dvc.repo.plots", "dvc.repo.stage", "dvc.repo.worktree"),
+        *("dvc.utils.strictyaml", "networkx", "rich.status", "scmrepo.git"),
+    ],
 }
-"""Program → what is imported when it is called for the first time."""
+"""Program → what is imported when it is called for the first time; of the project all is before."""
 
 PROGRAM = '#!/bin/sh\nexec {call} {program} "$@"\n'
 PYTHON = """#!/bin/sh
