@@ -75,7 +75,8 @@ def mutants(module: str, source: str) -> list[Mutant]:
 
 def _difference(node: ast.AST, changed: ast.AST) -> str:
     """Return in words what of a node becomes what."""
-    if isinstance(changed, ast.Call) and len(changed.keywords) < len(node.keywords):
+    both = isinstance(node, ast.Call) and isinstance(changed, ast.Call)
+    if both and len(changed.keywords) < len(node.keywords):
         [gone] = [each for each in node.keywords if each not in changed.keywords]
         return f"without {gone.arg}"
     if isinstance(node, ast.If | ast.While):
