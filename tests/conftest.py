@@ -33,6 +33,10 @@ MIRROR = os.environ.pop("MAML_MIRROR", None)
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of what the tests start, too: they run side by side
 
+# Without a GPU, kernels of Triton run in its interpreter; it decides so as it is imported.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 # A machine that only computes may have no Snakemake, and so nothing to test the workflow with.
 collect_ignore = [] if find_spec("snakemake") else ["workflow"]
 

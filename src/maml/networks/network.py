@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from maml.configuration.config import Job
 from maml.configuration.schema import Network
+from maml.files.errors import UserError
 from maml.networks.composition import Sequence
 from maml.networks.convolution import unstrided_convolution
 from maml.networks.factored import FactoredLinear
@@ -30,6 +31,7 @@ def build(
     ways: int,
     *,
     cut_max_pool: bool = False,
+    kernels: str = "pytorch",
 ) -> Sequence:
     """Return a network, a function of images float ``(tasks, images, channels, height, width)``.
 
@@ -40,11 +42,17 @@ def build(
         image_shape: channels, height and width of an image.
         ways: N.
         cut_max_pool: leave out the second derivative of max pooling.
+        kernels: ``pytorch``, or ``triton`` for those of :mod:`maml.networks.fused`.
+
+    Raises:
+        UserError: there is no Triton.
     """
     if network.kind == "mlp":
         layers, features = _fully_connected(network, image_shape)
     else:
         layers, features = _convolutional(network, image_shape, cut_max_pool)
+    if kernels == "triton":
+        layers = [_fused(layer) for layer in layers]
     head = Linear("head", features, ways, network.head_initialisation, head=True)
     return Sequence((*layers, head, Bias("head", ways, head=True)))
 
@@ -122,6 +130,20 @@ def _normalisation(
     adapted = network.batch_norm_scale == "adapted"
     scale = {"scale": Parameter((channels,), start=1.0, adapted=adapted)}
     return FunctionLayer(function, name, scale | offset, cut=cut)
+
+
+def _fused(layer: Layer) -> Layer:
+    """Return what computes the same in fused kernels, where there are any."""
+    if not isinstance(layer, NormReluPool):
+        return layer
+    try:
+        from maml.networks.fused import FusedNormReluPool  # which imports Triton
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"runtime.kernels is triton, and this Python has no {error.name}, which comes with "
+            "PyTorch on Linux; set it to pytorch"
+        ) from error
+    return FusedNormReluPool(**vars(layer))
 
 
 def largest_layer(network: Network, image_size: int) -> int:
