@@ -8,9 +8,10 @@ from maml.compute.session import MOST_TASKS, Session, device_images
 from maml.files.errors import UserError
 
 
-def session(paper, experiment, device="cpu", chunk=None):
+def session(paper, experiment, device="cpu", chunk=None, kernels="pytorch"):
     job = paper.job(experiment, "maml", 0)
-    job = job.model_copy(update={"runtime": job.runtime.model_copy(update={"task_chunk": chunk})})
+    runtime = {"task_chunk": chunk, "kernels": kernels}
+    job = job.model_copy(update={"runtime": job.runtime.model_copy(update=runtime)})
     return Session(
         job=job, device=torch.device(device), dtype=torch.float32, data=None, images=None
     )
@@ -41,6 +42,15 @@ def test_images_that_do_not_fit_a_gpu_end_in_one_line(monkeypatch):
     data = SimpleNamespace(images=np.zeros((7, 2**10, 2**10, 64), dtype=np.uint8))
     with pytest.raises(UserError, match=r"suffice for the 0\.4 GiB of images; lower"):
         device_images(data, torch.device("cuda"))
+
+
+def test_kernels_for_a_gpu_are_refused_on_a_cpu(paper, monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    session(paper, "omniglot-5way-1shot", "cuda", kernels="triton")
+    with pytest.raises(UserError, match=r"runtime\.kernels is triton, .* set it to pytorch"):
+        session(paper, "omniglot-5way-1shot", kernels="triton")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    session(paper, "omniglot-5way-1shot", kernels="triton")
 
 
 def test_the_configuration_takes_precedence(paper):

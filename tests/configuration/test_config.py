@@ -264,7 +264,7 @@ LATER = {"snapshots", "further_evaluations"}
 
 def test_each_setting_belongs_to_one_stage():
     job = check(RAW).job(ONE_SHOT, "maml", 0)
-    runtime = {"precision", "threads", "task_chunk"}
+    runtime = {"precision", "threads", "task_chunk", "kernels"}
     training, evaluation = set(job.training_settings()), set(job.evaluation_settings())
     assert evaluation == EVALUATION | runtime
     expected = set(Experiment.model_fields) - EVALUATION - SUMMARY - LATER
@@ -292,6 +292,7 @@ def test_each_setting_belongs_to_one_stage():
         ("runtime/device", "cpu", False, False),
         ("runtime/task_chunk", 7, True, True),
         ("runtime/cuda_graphs", False, True, False),
+        ("runtime/kernels", "triton", True, True),
         ("runtime/seeds_at_once", 2, True, False),
         ("runtime/gpu_memory_gib", 7.5, False, False),
         ("mirror", "elsewhere", False, False),

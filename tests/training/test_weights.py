@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,17 @@ def test_come_back_as_they_were(saved):
     assert trained.about == {"iteration": 7}
     assert list(trained.theta) == list(theta)
     assert all(torch.equal(trained.theta[name], theta[name]) for name in theta)
+
+
+def test_a_cpu_can_use_what_kernels_for_a_gpu_trained(saved, monkeypatch):
+    job, theta, path = saved
+    runtime = job.runtime.model_copy(update={"kernels": "triton"})
+    monkeypatch.setitem(sys.modules, "triton", None)
+    weights.save(path, theta, job.model_copy(update={"runtime": runtime}), iteration=7)
+    trained = weights.load(path)
+    assert trained.job.runtime.kernels == "triton"
+    images = 0.9 * torch.rand((5, 1, 28, 28), generator=torch.Generator().manual_seed(0))
+    assert trained.adapt(images, torch.arange(5), steps=1)(images).isfinite().all()
 
 
 def test_the_same_content_gives_the_same_bytes(saved, tmp_path):

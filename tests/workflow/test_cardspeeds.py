@@ -22,6 +22,7 @@ ABOUT = {
 TIMES = {
     "omniglot-5way-1shot, maml, eager": 20.0,
     "omniglot-5way-1shot, maml, graph": 4.0,
+    "omniglot-5way-1shot, maml, graph, triton": 3.0,
     "omniglot-5way-1shot, maml, graph, 3 seeds": 6.0,
     "validation omniglot-5way-1shot": 0.5,
 }
@@ -57,6 +58,7 @@ def test_times_are_those_of_the_way_in_which_the_run_computes(card, paper):
     assert shown.speed(job(paper), paper) == Speed(0.004, 0.5, 0.0)
     assert shown.speed(job(paper, cuda_graphs=False), paper) == Speed(0.02, 0.5, 0.0)
     assert shown.speed(job(paper, seeds_at_once=3), paper) == Speed(0.002, 0.5, 0.0)
+    assert shown.speed(job(paper, kernels="triton"), paper) == Speed(0.003, 0.5, 0.0)
 
 
 def test_a_simulated_gpu_is_named_as_such(card):

@@ -81,6 +81,16 @@ def choose(setting: str, name: str = "runtime.device") -> "torch.device":
     return torch.device("cuda:0" if usable and setting != "cpu" else "cpu")
 
 
+def check_kernels(runtime: Runtime, device: "torch.device") -> None:
+    """Raise a UserError unless a device can run the kernels that ``runtime`` asks for."""
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # by Triton itself, to test them
+    if runtime.kernels == "triton" and device.type == "cpu" and not interpreted:
+        raise UserError(
+            "runtime.kernels is triton, whose kernels are for a GPU, and this computes on the CPU; "
+            "set it to pytorch"
+        )
+
+
 def has_driver() -> bool:
     """Return whether this machine has a driver of NVIDIA's, without which no GPU can be used."""
     try:

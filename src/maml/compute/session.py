@@ -45,6 +45,10 @@ class Session:
     data: store.PreparedData
     images: Tensor
 
+    def __post_init__(self) -> None:
+        """Raise a UserError if the device cannot run the job's kernels."""
+        devices.check_kernels(self.job.runtime, self.device)
+
     def tasks_at_once(self, queries: int, seeds: int = 1) -> int:
         """Return how many tasks of each of so many seeds to compute at the same time.
 

@@ -173,6 +173,10 @@ WORK = {"ways", "shots", "train_queries", "rotations", "meta_batch_size", "inner
 """The settings that decide how much there is to compute in a meta-iteration."""
 
 
+DIGITS = {"precision", "threads", "task_chunk", "kernels"}
+"""What of ``runtime`` decides a result's last digits, of an evaluation, too."""
+
+
 class Job(Strict):
     """One training and its evaluation, with all that decides them.
 
@@ -237,7 +241,7 @@ class Job(Strict):
                 "cuda_graphs": self.runtime.cuda_graphs,
                 "seeds_at_once": len(self.seeds),
             }
-        return chosen | self.runtime.model_dump(include={"precision", "threads", "task_chunk"})
+        return chosen | self.runtime.model_dump(include=DIGITS)
 
 
 def read(paths: list[Path]) -> Config:

@@ -34,7 +34,8 @@ def settings_today(settings: dict[str, Any]) -> dict[str, Any]:
         for key, field in Experiment.model_fields.items()
         if not field.is_required() and stage_decided_by(key) in ("training", "evaluation")
     }
-    settings = {**defaults, "cuda_graphs": False, "seeds_at_once": 1, **settings}
+    runtime = {"cuda_graphs": False, "seeds_at_once": 1, "kernels": "pytorch"}
+    settings = {**defaults, **runtime, **settings}
     if "dataset" in settings and "image_shape" not in settings:
         size = settings["dataset"]["image_size"]
         channels = 1 if settings["dataset"]["format"] == "omniglot" else 3

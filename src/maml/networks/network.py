@@ -64,6 +64,7 @@ def build_for(job: Job) -> Sequence:
         job.dataset.image_shape,
         job.settings.ways,
         cut_max_pool=job.gradient.max_pool_second_derivative == "cut",
+        kernels=job.runtime.kernels,
     )
 
 

@@ -206,7 +206,9 @@ class Baselines:
     ) -> np.ndarray:
         """Return the accuracies on a split, ``(query counts, tasks, steps + 1)``."""
         job = self._session.job
-        network = build(job.network, job.dataset.image_shape, job.settings.ways)
+        network = build(
+            job.network, job.dataset.image_shape, job.settings.ways, kernels=job.runtime.kernels
+        )
         if which["statistics"] == RUNNING:
             network = with_running_statistics(network)
         if which["baseline"] == NEAREST_NEIGHBOUR:

@@ -58,7 +58,9 @@ class Pretraining:
         """Start where the job's seed does."""
         job = session.job
         self.batches = ImageBatches(session)
-        self.network = build(job.network, job.dataset.image_shape, self.batches.classes)
+        self.network = build(
+            job.network, job.dataset.image_shape, self.batches.classes, kernels=job.runtime.kernels
+        )
         self.iteration, self.best, self.diverged = 0, Best(), False
         self.curve: list[dict[str, float]] = []
         self._session = session

@@ -127,7 +127,9 @@ class Prober:
     def __init__(self, session: Session, settings: ProbeSettings, progress: Progress) -> None:
         job = session.job
         self._session, self._settings, self._progress = session, settings, progress
-        self._network = build(job.network, job.dataset.image_shape, job.settings.ways)
+        self._network = build(
+            job.network, job.dataset.image_shape, job.settings.ways, kernels=job.runtime.kernels
+        )
         self._space = session.space(settings.split, job.settings.train_queries)
         self._first = job.settings.training_tasks if settings.split == "train" else 0
         self._chunk = session.chunk(

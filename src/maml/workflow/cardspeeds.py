@@ -51,12 +51,11 @@ class Card:
                 " config.yaml, which was measured"
             )
         seeds = len(job.seeds)
-        way = "graph" if job.runtime.cuda_graphs else "eager"
-        iteration = ", ".join(
-            [job.experiment, job.method, way, *([f"{seeds} seeds"] if seeds > 1 else [])]
-        )
+        way = ["graph" if job.runtime.cuda_graphs else "eager"]
+        way += ["triton"] if job.runtime.kernels == "triton" else []
+        way += [f"{seeds} seeds"] if seeds > 1 else []
         return Speed(
-            iteration=self._time(iteration) / 1e3 / seeds,
+            iteration=self._time(", ".join([job.experiment, job.method, *way])) / 1e3 / seeds,
             validation_task=self._time(f"validation {job.experiment}"),
             test_task=0.0,
         )

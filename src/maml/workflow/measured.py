@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from maml.configuration.config import WORK, Config, Job
+from maml.configuration.config import DIGITS, WORK, Config, Job
 from maml.files import paths, provenance
 from maml.files.atomic import atomic_file
 from maml.files.codedigest import code_digest
@@ -112,9 +112,7 @@ def key(job: Job, what: str) -> str:
             "network": job.network.model_dump(
                 exclude={"hidden_initialisation", "head_initialisation"}
             ),
-            "runtime": job.runtime.model_dump(
-                include={"precision", "threads", "task_chunk", "cuda_graphs", "gpu_memory_gib"}
-            ),
+            "runtime": job.runtime.model_dump(include=DIGITS | {"cuda_graphs", "gpu_memory_gib"}),
             **of_the_method(job, what),
         }
     )

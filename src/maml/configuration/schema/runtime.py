@@ -54,6 +54,11 @@ class Runtime(Strict):
         description="true: a training on a GPU launches a meta-iteration as one CUDA graph. It is "
         "compared with its operations at the start; a line in the log says where it cannot be one.",
     )
+    kernels: Literal["pytorch", "triton"] = Field(
+        default="pytorch",
+        description="What computes batch norm, ReLU and max pooling. pytorch: its operations. "
+        "triton: a few kernels of the project's own, on a GPU alone; last digits differ.",
+    )
     gpu_memory_gib: float | None = Field(
         default=None,
         gt=0,
