@@ -143,7 +143,8 @@ class Case:
     def _training(self, name: str, dtype: torch.dtype, **changes: Any) -> Session:
         settings, way = {**dict(self.changes), **changes}, iteration.WAYS[name]
         session = replace(self, changes=tuple(settings.items())).session("train", dtype)
-        runtime = session.job.runtime.model_copy(update={"cuda_graphs": way.graph})
+        changed = {"cuda_graphs": way.graph, "kernels": way.kernels}
+        runtime = session.job.runtime.model_copy(update=changed)
         seed_group = list(range(way.seeds)) if way.seeds > 1 else []
         job = session.job.model_copy(update={"runtime": runtime, "seed_group": seed_group})
         return replace(session, job=job)

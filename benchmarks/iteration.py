@@ -21,15 +21,17 @@ Parameters = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Way:
-    """How the whole is computed: as one CUDA graph or not, and for how many seeds at once."""
+    """How the whole is computed: as one CUDA graph or not, for how many seeds, in which kernels."""
 
     graph: bool
     seeds: int
+    kernels: str = "pytorch"
 
 
 WAYS = {
     "ours, whole iteration": Way(graph=False, seeds=1),
     "ours, as a CUDA graph": Way(graph=True, seeds=1),
+    "ours, as a CUDA graph of fused kernels": Way(graph=True, seeds=1, kernels="triton"),
     "ours, three seeds": Way(graph=False, seeds=3),
     "ours, three seeds as a CUDA graph": Way(graph=True, seeds=3),
 }

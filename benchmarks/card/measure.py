@@ -38,14 +38,20 @@ class Way:
     Attributes:
         graph: whether as one CUDA graph.
         seeds: that are trained at once.
+        kernels: ``pytorch`` or ``triton``, as in ``runtime.kernels``.
     """
 
     graph: bool = False
     seeds: int = 1
+    kernels: str = "pytorch"
 
     def __str__(self) -> str:
-        launched = "graph" if self.graph else "eager"
-        return f"{launched}, {self.seeds} seeds" if self.seeds > 1 else launched
+        words = ["graph" if self.graph else "eager"]
+        words += ["triton"] if self.kernels == "triton" else []
+        return ", ".join([*words, *([f"{self.seeds} seeds"] if self.seeds > 1 else [])])
+
+
+FUSED = Way(graph=True, kernels="triton")
 
 
 def versions(setting: Setting) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -64,6 +70,9 @@ def times(setting: Setting) -> Iterator[tuple[str, Callable[[], Any]]]:
             for way in ways():
                 yield item(name, "maml", way), partial(milliseconds, setting, name, "maml", way)
             yield f"validation {name}", partial(validation, setting, name)
+        for name in names if setting.device == "cuda" else []:
+            for method in METHODS:
+                yield item(name, method, FUSED), partial(milliseconds, setting, name, method, FUSED)
         for name in names:
             for graph in (False, True):
                 way = Way(graph)
@@ -164,7 +173,8 @@ def prepared(setting: Setting, name: str, method: str, way: Way) -> Callable[[],
     """Return a function that does the next iteration."""
     case = _case(setting, name, method)
     session = case.session("train", torch.float32)
-    runtime = session.job.runtime.model_copy(update={"cuda_graphs": way.graph})
+    changed = {"cuda_graphs": way.graph, "kernels": way.kernels}
+    runtime = session.job.runtime.model_copy(update=changed)
     group = list(range(way.seeds)) if way.seeds > 1 else []
     job = session.job.model_copy(update={"runtime": runtime, "seed_group": group})
     start = random_parameters(job.network, case.image_shape, job.settings.ways)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from benchmarks.card.measure import METHODS, SEEDS, Way, item
+from benchmarks.card.measure import FUSED, METHODS, SEEDS, Way, item
 from benchmarks.card.plan import TRAINING
 from benchmarks.card.record import Record
+from benchmarks.card.tests import ESSENTIAL
 from benchmarks.card.training import graphs_work
 from benchmarks.tables import markdown
 
@@ -57,6 +58,9 @@ def defaults(record: Record) -> Iterator[str]:
     elif gains:
         better = str(min(gains) >= GAIN).lower()
         yield f"`runtime.cuda_graphs`: {better}; as one graph it is {_range(gains)} as fast."
+    if fused := _gains(times, Way(graph=True), FUSED, METHODS):
+        better = "triton" if min(fused) >= GAIN and _fused_kernels_work(record) else "pytorch"
+        yield f"`runtime.kernels`: {better}; with triton a graph is {_range(fused)} as fast."
     several = [
         SEEDS * times[one] / times[three]
         for name in _experiments(times)
@@ -68,6 +72,14 @@ def defaults(record: Record) -> Iterator[str]:
             f"`runtime.seeds_at_once`: {SEEDS} seeds at once are {_range(several)} as fast as one "
             "after the other."
         )
+
+
+def _fused_kernels_work(record: Record) -> bool:
+    """Tell whether all their tests ran and passed."""
+    of_fused = set(ESSENTIAL["fused kernels"])
+    passed = {name.partition("[")[0] for name in record.results("tests")}
+    failed = {name.partition("[")[0] for step, name in record.failures() if step == "tests"}
+    return of_fused <= passed and not of_fused & failed
 
 
 def _range(gains: list[float]) -> str:

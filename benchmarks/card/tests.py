@@ -13,6 +13,7 @@ from benchmarks.card.plan import ROOT, Setting
 
 ITERATION = "tests/training/test_iteration.py"
 META = "tests/algorithm/test_maml.py"
+FUSED = "tests/networks/test_fused.py"
 GRAPHS = (
     f"{ITERATION}::test_waits_for_nothing",
     f"{ITERATION}::test_a_replay_gives_the_bits_of_the_operations_one_by_one",
@@ -30,6 +31,13 @@ ESSENTIAL = {
         "tests/tasks/test_philox.py::test_both_give_the_same_kinds_of_streams",
         f"{ITERATION}::test_several_seeds_at_once_move_as_each_alone",
         *GRAPHS,
+    ),
+    "fused kernels": (
+        f"{FUSED}::test_computes_what_pytorch_does",
+        f"{FUSED}::test_rounds_as_pytorch_does",
+        f"{FUSED}::test_a_meta_gradient_is_that_of_a_plain_loop",
+        f"{FUSED}::test_gives_the_same_bits_each_time",
+        f"{FUSED}::test_can_be_a_cuda_graph",
     ),
     "resuming": (
         "tests/training/test_train.py::test_a_run_that_crashes_ends_with_the_same_bits",

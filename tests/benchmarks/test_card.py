@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from dataclasses import replace
 
 import pytest
 from helpers import ROOT
@@ -225,6 +226,28 @@ def test_the_page_says_which_defaults_to_change(record):
     record.add("times", item("another", "maml", Way()), 9.0)
     record.add("times", item("another", "maml", Way(graph=True)), 6.0)
     assert "is 1.50 to 3.00 times as fast" in next(page.defaults(record))
+
+
+def test_the_page_says_which_kernels_to_take(record):
+    name = "omniglot-5way-1shot"
+    record.add("times", item(name, "maml", Way(graph=True)), 3.0)
+    record.add("times", item(name, "maml", measure.FUSED), 2.0)
+    said = "`runtime.kernels`: {}; with triton a graph is 1.50 times as fast."
+    assert said.format("pytorch") in page.defaults(record)  # its tests were not run
+    for test in tests.ESSENTIAL["fused kernels"]:
+        record.add("tests", f"{test}[pooled-cuda]", 0.1)
+    assert said.format("triton") in page.defaults(record)
+    record.fail("tests", f"{test}[images-cuda]", "call: error")
+    assert said.format("pytorch") in page.defaults(record)
+
+
+def test_a_simulated_card_times_no_kernels_for_a_gpu(setting):
+    timed = [name for name, _ in measure.times(setting)]
+    fused = [item("omniglot-5way-1shot", method, measure.FUSED) for method in measure.METHODS]
+    assert not set(fused) & set(timed)
+    timed = [name for name, _ in measure.times(replace(setting, device="cuda"))]
+    assert set(fused) <= set(timed)
+    assert fused[0] == "omniglot-5way-1shot, maml, graph, triton"
 
 
 def test_nothing_is_filed_that_does_not_say_its_device(tmp_path, capsys):
