@@ -12,7 +12,7 @@ from helpers import ROOT, slightly_wrong
 from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 
-from benchmarks import measuring, report, run, timing, work
+from benchmarks import iteration, measuring, report, run, timing, work
 from benchmarks.case import CPU, Case
 from benchmarks.device import arithmetic, limits, usage
 from benchmarks.device import measuring as of_device
@@ -190,6 +190,16 @@ def test_every_contender_is_compared_and_timed(session, device, method):
     expected |= {(name, how) for name in ours for how in NAMES}
     assert expected <= set(table.index)
     assert all(how != TRAINING for name, how in table.index if name not in of_device.OURS)
+
+
+def test_each_way_of_a_whole_iteration_is_what_it_is_called(monkeypatch):
+    monkeypatch.setattr(iteration, "iterations", lambda session, thetas: session.job)
+    for name, way in iteration.WAYS.items():
+        job = tiny().iterations(name, 2, torch.float32)
+        assert (job.runtime.cuda_graphs, job.runtime.kernels) == (way.graph, way.kernels)
+        assert len(job.seeds) == way.seeds
+        assert way.graph == ("graph" in name.lower())
+        assert (way.kernels == "triton") == ("fused" in name)
 
 
 class TheSameAgain(UpcomingTasks):

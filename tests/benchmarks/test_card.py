@@ -250,6 +250,14 @@ def test_a_simulated_card_times_no_kernels_for_a_gpu(setting):
     assert fused[0] == "omniglot-5way-1shot, maml, graph, triton"
 
 
+def test_each_way_is_computed_as_it_says(setting, monkeypatch):
+    monkeypatch.setattr(measure.iteration, "iterations", lambda session, thetas: session.job)
+    for way in (*measure.ways(), *measure.ways(3), measure.FUSED):
+        job = measure.prepared(setting, "omniglot-5way-1shot", "maml", way)
+        assert (job.runtime.cuda_graphs, job.runtime.kernels) == (way.graph, way.kernels)
+        assert len(job.seeds) == way.seeds
+
+
 def test_nothing_is_filed_that_does_not_say_its_device(tmp_path, capsys):
     with pytest.raises(SystemExit, match=r"holds no card\.jsonl that says which device"):
         imported.main([str(tmp_path), "--out", str(tmp_path / "card")])

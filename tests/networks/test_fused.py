@@ -16,7 +16,7 @@ from maml.algorithm.maml import meta_gradient
 from maml.compute.graphs import captured
 from maml.files.errors import UserError
 from maml.networks.folded import FoldedConvolution
-from maml.networks.network import build, initialise
+from maml.networks.network import build, build_for, initialise
 from maml.networks.normalisation import NormReluPool
 from maml.tasks.episodes import Batch
 
@@ -245,6 +245,15 @@ def test_can_be_a_cuda_graph(case, dtype):
     replay = captured(work, [])
     given[0].mul_(-1)
     assert torch.equal(replay(), work())
+
+
+def test_a_job_has_the_kernels_that_it_asks_for(paper):
+    job = paper.job("omniglot-5way-1shot-mlp", "maml", 0)
+    for kernels, kind in (("pytorch", NormReluPool), ("triton", fused.FusedNormReluPool)):
+        runtime = job.runtime.model_copy(update={"kernels": kernels})
+        network = build_for(job.model_copy(update={"runtime": runtime}))
+        norms = [layer for layer in network.layers if isinstance(layer, NormReluPool)]
+        assert [type(layer) for layer in norms] == 4 * [kind]
 
 
 def test_the_folded_block_stays_as_it_is(paper):

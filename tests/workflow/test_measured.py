@@ -33,6 +33,17 @@ def test_a_speed_is_whole_or_unknown(job):
     assert measured.speed_on(job, A100) is None
 
 
+@pytest.mark.parametrize("what", ["iteration", "task"])
+def test_a_speed_is_that_of_a_way_of_computing(job, what):
+    def changed(**runtime):
+        return key(job.model_copy(update={"runtime": job.runtime.model_copy(update=runtime)}), what)
+
+    ways = {"precision": "float64", "cuda_graphs": False, "kernels": "triton", "task_chunk": 3}
+    keys = {changed(), *(changed(**{name: value}) for name, value in ways.items())}
+    assert len(keys) == 5
+    assert changed(tensorboard=True, resume="same-device") == changed()
+
+
 def test_machines_share_a_folder(here):
     measured.remember(H100, "a", 1.0)
     measured.remember(A100, "a", 2.0)
