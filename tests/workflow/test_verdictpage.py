@@ -272,7 +272,8 @@ def test_figures_are_shown_where_they_are(page_of, paper):
 
 
 def test_a_run_that_asks_other_questions_has_no_answer(page_of, paper):
-    page_of("one", select([OMNIGLOT], ["maml"], [0]))
+    page_of("one", select([OMNIGLOT], ["maml", "fomaml"], [0]))
+    page_of("other", select([OMNIGLOT], ["maml"], [0]))
     variant = {"variant": {"variant_of": OMNIGLOT, "inner_step_size": 0.1}}
     of_variants = select(["variant"], ["maml"], [0, 1]) | {"experiments": variant}
     folder = page_of("two", of_variants)
