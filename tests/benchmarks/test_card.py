@@ -277,7 +277,7 @@ def prepared(tmp_path):
 
 @pytest.mark.long
 def test_a_simulated_card_shows_all_goes_on_and_is_filed(prepared, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(card, "limits", lambda seconds: dict.fromkeys(plan.SECONDS, seconds / 4))
+    monkeypatch.setattr(card, "limits", lambda s, steps: dict.fromkeys(plan.SECONDS, s / 4))
     first, second = tmp_path / "first", tmp_path / "second"
     options = ["--device", "simulated", "--seconds", "1500", "--iterations", "30", *prepared]
     card.main(["--out", str(first), *options])
