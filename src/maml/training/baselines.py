@@ -36,7 +36,7 @@ from maml.files import locks, paths, provenance
 from maml.files.atomic import atomic_file, remove_unfinished
 from maml.files.codedigest import code_of
 from maml.networks import composition
-from maml.networks.network import build
+from maml.networks.network import build_for
 from maml.networks.parameters import Parameters
 from maml.training import weights
 from maml.training.measure import measure_all
@@ -206,9 +206,7 @@ class Baselines:
     ) -> np.ndarray:
         """Return the accuracies on a split, ``(query counts, tasks, steps + 1)``."""
         job = self._session.job
-        network = build(
-            job.network, job.dataset.image_shape, job.settings.ways, kernels=job.runtime.kernels
-        )
+        network = build_for(job)
         if which["statistics"] == RUNNING:
             network = with_running_statistics(network)
         if which["baseline"] == NEAREST_NEIGHBOUR:
