@@ -156,7 +156,7 @@ def page(rows: pd.DataFrame, about: dict[str, Any], load: float) -> str:
         f"{about['vectors']}, torch {about['versions']['torch']}, one thread, load before "
         f"{load:.2f}: medians of {rows['round'].nunique()} rounds in turns, and the geometric "
         "mean of their ratios with its 95 % interval. The meta-gradients of these experiments, "
-        f"60,000 iterations and three seeds each, one after the other: {said}.\n\n"
+        f"all iterations and seeds of config.yaml, one after the other: {said}.\n\n"
         f"{markdown(lines)}\n"
     )
 
