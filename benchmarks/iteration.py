@@ -21,11 +21,22 @@ Parameters = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Way:
-    """How the whole is computed: as one CUDA graph or not, for how many seeds, in which kernels."""
+    """How an iteration is computed.
 
-    graph: bool
-    seeds: int
+    Attributes:
+        graph: whether as one CUDA graph.
+        seeds: that are trained at once.
+        kernels: ``pytorch`` or ``triton``, as in ``runtime.kernels``.
+    """
+
+    graph: bool = False
+    seeds: int = 1
     kernels: str = "pytorch"
+
+    def __str__(self) -> str:
+        words = ["graph" if self.graph else "eager"]
+        words += ["triton"] if self.kernels == "triton" else []
+        return ", ".join([*words, *([f"{self.seeds} seeds"] if self.seeds > 1 else [])])
 
 
 WAYS = {

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,7 @@ from benchmarks.case import EVALUATION, Case
 from benchmarks.device import run as of_device
 from benchmarks.device.usage import COPIES
 from benchmarks.gradients import OURS
+from benchmarks.iteration import Way
 from maml.configuration import config
 from maml.workflow.check import random_parameters
 
@@ -29,26 +30,6 @@ SEEDS = 3  # that are trained together
 LONGEST = 25  # kernels
 PROFILED = 3  # iterations
 VALIDATION_TASKS = 600
-
-
-@dataclass(frozen=True)
-class Way:
-    """How an iteration is computed.
-
-    Attributes:
-        graph: whether as one CUDA graph.
-        seeds: that are trained at once.
-        kernels: ``pytorch`` or ``triton``, as in ``runtime.kernels``.
-    """
-
-    graph: bool = False
-    seeds: int = 1
-    kernels: str = "pytorch"
-
-    def __str__(self) -> str:
-        words = ["graph" if self.graph else "eager"]
-        words += ["triton"] if self.kernels == "triton" else []
-        return ", ".join([*words, *([f"{self.seeds} seeds"] if self.seeds > 1 else [])])
 
 
 FUSED = Way(graph=True, kernels="triton")

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from benchmarks.card.measure import FUSED, METHODS, SEEDS, Way, item
+from benchmarks.card.measure import FUSED, METHODS, SEEDS, item
 from benchmarks.card.plan import TRAINING
 from benchmarks.card.record import Record
 from benchmarks.card.tests import ESSENTIAL
 from benchmarks.card.training import graphs_work
+from benchmarks.iteration import Way
 from benchmarks.tables import markdown
 
 GAIN = 1.05  # less is no reason to change a default

@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.card.measure import SEEDS, Way, item, ways
+from benchmarks.card.measure import SEEDS, item, ways
 from benchmarks.card.plan import TRAINING, Setting
 from benchmarks.card.record import Record
 from benchmarks.card.resuming import METHOD, Training, device
 from benchmarks.card.tests import LAST, NAME
+from benchmarks.iteration import Way
 from maml.configuration import config
 
 RUN = "card"

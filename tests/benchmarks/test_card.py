@@ -14,9 +14,10 @@ from helpers import ROOT
 
 from benchmarks.card import __main__ as card
 from benchmarks.card import bundle, imported, measure, page, plan, tests, training, wheels
-from benchmarks.card.measure import Way, item
+from benchmarks.card.measure import item
 from benchmarks.card.record import Record
 from benchmarks.card.training import Choice
+from benchmarks.iteration import Way
 from maml.configuration import config
 from maml.data.download import download
 from maml.data.prepare import prepare
