@@ -82,7 +82,10 @@ def _reach(tests: list[str]) -> Reach:
 
 
 def _sample(room: str, size: int) -> list[Mutant]:
-    """Return some of a room's mistakes: the same ones as long as its code is the same."""
+    """Return some of a room's mistakes: the same ones as long as its code is the same.
+
+    A larger sample has a smaller one in it.
+    """
     found = [
         mutant
         for pattern in ROOMS[room]
@@ -90,7 +93,8 @@ def _sample(room: str, size: int) -> list[Mutant]:
         for mutant in mutants(path.relative_to(SOURCE).as_posix(), path.read_text("utf-8"))
     ]
     print(f"{room}: {min(size, len(found))} of {len(found)} mistakes", flush=True)
-    return random.Random(room).sample(found, min(size, len(found)))
+    random.Random(room).shuffle(found)
+    return found[:size]
 
 
 def _room(

@@ -27,6 +27,8 @@ LOOKS = {
     *("size", "va", "ha", "weight", "width", "xytext", "zorder"),
 }
 """Arguments that only decide how a figure looks."""
+GUARDS = {"strict"}
+"""Arguments that only refuse what no caller gives: sequences of two lengths."""
 UNTOUCHED = (ast.Raise, ast.Assert, ast.Import, ast.ImportFrom, ast.JoinedStr)
 
 
@@ -118,7 +120,7 @@ def _is_left_alone(node: ast.AST) -> bool:
     if isinstance(node, ast.Expr):
         return isinstance(node.value, ast.Constant) or _tells(node.value)
     if isinstance(node, ast.keyword):
-        return node.arg in LOOKS
+        return node.arg in LOOKS | GUARDS
     return isinstance(node, UNTOUCHED) or _tells(node)
 
 
@@ -179,7 +181,7 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
 def _calls(node: ast.Call) -> Iterator[ast.AST]:
     """Yield a call without one of its named arguments, or of another function."""
     for number, keyword in enumerate(node.keywords):
-        if keyword.arg is not None and keyword.arg not in LOOKS:
+        if keyword.arg is not None and not _is_left_alone(keyword):
             yield _with(node, keywords=[k for n, k in enumerate(node.keywords) if n != number])
     function = copy.copy(node.func)
     for attribute in ("attr", "id"):
