@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from verdict_runs import OMNIGLOT, config
+from verdict_runs import MINI, OMNIGLOT, config
 
 from maml.files.errors import UserError
 from maml.results.finding import Verdict
@@ -58,12 +58,46 @@ def test_a_shortened_run_only_suggests(tmp_path):
     assert "meta_batch_size" in finding.settle
 
 
+def test_fewer_iterations_take_nothing_from_what_one_of_them_costs(tmp_path):
+    found = judged(tmp_path, 67, overrides={"iterations": 10, "test_tasks": 5})
+    assert found["33 % less", "arithmetic"].verdict == Verdict.REPRODUCED
+
+
+def test_only_arithmetic_and_time_of_mini_imagenet_are_claims_of_the_paper(tmp_path):
+    asked = {
+        (finding.cell, finding.test.split()[0].strip(",")): finding.ours_to_ask
+        for finding in findings(config((OMNIGLOT, MINI), ("maml", "fomaml"), 2), tmp_path)
+    }
+    memory = "the paper does not speak of memory"
+    elsewhere = "the paper says it of mini-ImageNet alone"
+    assert asked == {
+        (OMNIGLOT, "arithmetic"): elsewhere,
+        (OMNIGLOT, "seconds"): elsewhere,
+        (OMNIGLOT, "peak"): memory,
+        (MINI, "arithmetic"): "",
+        (MINI, "seconds"): "",
+        (MINI, "peak"): memory,
+    }
+
+
 def test_what_was_not_measured_is_not_run(tmp_path):
     assert {each.verdict for each in findings(config(), tmp_path)} == {Verdict.NOT_RUN}
 
 
-def test_a_damaged_table_is_named(tmp_path):
+HEADING = "experiment,method,round,seconds,flop,peak_bytes\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "experiment,method\na,b\n",
+        f"{HEADING}a,maml,0,1.0,10,10\na,maml,0,1.0,10,10\n",
+        f"{HEADING}a,maml,0,soon,10,10\n",
+    ],
+    ids=["no-columns", "a-round-twice", "no-number"],
+)
+def test_a_damaged_table_is_named(tmp_path, text):
     (tmp_path / FILE).parent.mkdir()
-    (tmp_path / FILE).write_text("experiment,method\na,b\n")
+    (tmp_path / FILE).write_text(text)
     with pytest.raises(UserError, match=r"iteration\.csv is damaged"):
         list(findings(config(), tmp_path))

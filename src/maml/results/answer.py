@@ -12,6 +12,13 @@ from maml.results import style
 from maml.results.finding import Finding, Verdict
 from maml.results.variants import base_of
 
+SHOWN = {
+    Verdict.REPRODUCED: "which shows them to be nearly the same",
+    Verdict.NOT_REPRODUCED: "which shows that they differ",
+    Verdict.INCONCLUSIVE: "which is undecided",
+}
+"""Verdict of claim 2 → what it says."""
+
 
 def sentences(config: Config, findings: Sequence[Finding]) -> list[str]:
     """Return three sentences that a reader can quote: what they are worth, what they cost, why."""
@@ -22,10 +29,17 @@ def _worth(findings: Sequence[Finding]) -> str:
     compared = _quoted(findings, 2)
     if not compared:
         return "What second derivatives are worth was not measured: no cell has both methods."
+    if len(compared) == 1:
+        [only] = compared
+        side = "above" if only.effect >= 0 else "below"
+        return (
+            f"On the same test tasks MAML is {abs(only.effect):.2f} points {side} first-order "
+            f"MAML, {SHOWN[only.verdict]}."
+        )
     counts = Counter(finding.verdict for finding in compared)
     return (
         "On the same test tasks, the accuracy of MAML less that of first-order MAML is "
-        f"{_span([finding.effect for finding in compared])} points in {_cells(len(compared))}: "
+        f"{_span([finding.effect for finding in compared])} points in {len(compared)} cells: "
         f"shown to be nearly the same in {counts[Verdict.REPRODUCED]}, different in "
         f"{counts[Verdict.NOT_REPRODUCED]}, undecided in {counts[Verdict.INCONCLUSIVE]}."
     )
@@ -123,12 +137,8 @@ def _quoted(findings: Sequence[Finding], claim: int) -> list[Finding]:
     ]
 
 
-def _cells(count: int) -> str:
-    return f"{count} cell{'' if count == 1 else 's'}"
-
-
 def _span(values: Sequence[float], *, signed: bool = True) -> str:
     """Return the least and the largest value in words."""
     sign = "+" if signed else ""
-    texts = dict.fromkeys(f"{value:{sign}.{2 if signed else 0}f}" for value in sorted(values))
-    return " to ".join([*texts][:: max(1, len(texts) - 1)]).replace("-", "−")
+    ends = (f"{value:{sign}.{2 if signed else 0}f}" for value in (min(values), max(values)))
+    return " to ".join(dict.fromkeys(ends)).replace("-", "−")

@@ -30,6 +30,8 @@ class Finding:
         cell: the experiment; empty where a claim has one row.
         part: what of it: methods, margin, reading.
         answers: whether the answer on top quotes it.
+        ours_to_ask: why it is a question of ours, such as "a control"; empty where the paper, or
+            whoever makes the claim, says it of this cell.
         test: what is compared, and what decides.
         verdict: what it says.
         paper: the paper's number, as text; empty where it has none.
@@ -53,6 +55,7 @@ class Finding:
     verdict: Verdict
     part: str = ""
     answers: bool = False
+    ours_to_ask: str = ""
     paper: str = ""
     ours: str = ""
     effect: float = math.nan
@@ -87,10 +90,9 @@ def adjusted(findings: Sequence[Finding]) -> list[Finding]:
     for places in families.values():
         p_values = holm([found[place].p for place in places])
         for place, p in zip(places, p_values, strict=True):
-            finding = replace(found[place], p=float(p))
+            finding = found[place].changed(p=float(p))
             if finding.verdict == Verdict.REPRODUCED and p >= SIGNIFICANT:
-                finding = replace(
-                    finding,
+                finding = finding.changed(
                     verdict=Verdict.INCONCLUSIVE,
                     settle=f"p = {p:.3f} after Holm's adjustment for {len(places)} cells; more "
                     "seeds",
@@ -108,16 +110,16 @@ def gated(findings: Iterable[Finding], reason: str) -> list[Finding]:
         findings: of the cell.
         reason: what the run lacks, as ``iterations 60,000 in place of 4,000``.
     """
-    return [
-        replace(
-            finding,
-            verdict=Verdict.INCONCLUSIVE,
-            remark="; ".join(filter(None, [f"suggests: {finding.verdict}", finding.remark])),
-            settle=reason,
-        )
-        if finding.verdict in (Verdict.REPRODUCED, Verdict.NOT_REPRODUCED)
-        else replace(finding, settle=reason)
-        if finding.verdict == Verdict.INCONCLUSIVE
-        else finding
-        for finding in findings
-    ]
+    return [_held_back(finding, reason) for finding in findings]
+
+
+def _held_back(finding: Finding, reason: str) -> Finding:
+    if finding.verdict == Verdict.NOT_RUN:
+        return finding
+    if finding.verdict == Verdict.INCONCLUSIVE:
+        return finding.changed(settle=reason)
+    return finding.changed(
+        verdict=Verdict.INCONCLUSIVE,
+        remark="; ".join(filter(None, [f"suggests: {finding.verdict}", finding.remark])),
+        settle=reason,
+    )

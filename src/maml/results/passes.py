@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from maml.configuration.config import WORK, Config
+from maml.configuration.config import Config
 from maml.results.claims import method_kind
 from maml.results.finding import Finding, Verdict, gated
 from maml.results.initialisation import HEAD, HIDDEN, compared
 from maml.results.overfitting import without_dropout
-from maml.results.savings import FILE, central, read
+from maml.results.savings import FILE, central, read, shortened_work
 from maml.results.variants import base_of, in_words, moved
 
 SHORTEN = "first-order, Xavier initialisation and gradient dropout shorten each pass"
@@ -92,8 +92,8 @@ def comparisons(config: Config) -> Iterator[Comparison]:
 
 def _lacking(config: Config, experiment: str) -> Iterator[str]:
     """Yield what timings of an experiment lack to decide anything of the paper."""
-    if changed := sorted(WORK & config.shortenings(experiment).keys()):
-        yield f"the full protocol: {', '.join(changed)} as config.yaml has them"
+    if lacking := shortened_work(config, experiment):
+        yield lacking
     if base_of(config, experiment) and moved(config, experiment).keys() - {HIDDEN, HEAD}:
         yield f"the authors' protocol: it has {in_words(config, experiment)}"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from maml.configuration.config import Config
+from maml.configuration.config import WORK, Config
 from maml.files.errors import UserError
-from maml.results.claims import method_kind
+from maml.results.claims import method_kind, not_said
 from maml.results.finding import Finding, Verdict, gated
 
 FILE = "cost/iteration.csv"
@@ -17,7 +17,7 @@ MEASURES = {
     "seconds": "seconds of a meta-iteration, methods in turns",
     "peak_bytes": "peak memory of a meta-iteration",
 }
-"""Column of cost.csv → what it measures."""
+"""Column of cost/iteration.csv → what it measures."""
 
 TAIL = 0.025
 """Part of the rounds on either side that a verdict leaves out."""
@@ -32,6 +32,7 @@ def findings(config: Config, folder: Path) -> Iterator[Finding]:
         f"{1 + saving / 100:.2f} times the rate": 100 * (1 - 1 / (1 + saving / 100)),
     }
     for experiment in config.select.experiments:
+        lacking = shortened_work(config, experiment)
         for column, measure in MEASURES.items():
             for reading, expected in readings.items():
                 finding = Finding(
@@ -40,6 +41,7 @@ def findings(config: Config, folder: Path) -> Iterator[Finding]:
                     cell=experiment,
                     part=f"read as {reading}",
                     answers=column == "flop" and expected == saving,
+                    ours_to_ask=_beside(config, experiment, column),
                     test=measure,
                     verdict=Verdict.NOT_RUN,
                     paper=f"{expected:.0f} %",
@@ -52,9 +54,13 @@ def findings(config: Config, folder: Path) -> Iterator[Finding]:
                     yield finding
                     continue
                 judged = _judged(finding, *found, expected)
-                changed = ", ".join(sorted(config.shortenings(experiment)))
-                lacking = f"the full protocol: {changed} as config.yaml has them"
-                yield from gated([judged], lacking) if changed else [judged]
+                yield from gated([judged], lacking) if lacking else [judged]
+
+
+def shortened_work(config: Config, experiment: str) -> str:
+    """Return what of the protocol costs of an iteration lack; how many iterations matters not."""
+    changed = sorted(WORK & config.shortenings(experiment).keys())
+    return f"the full protocol: {', '.join(changed)} as config.yaml has them" if changed else ""
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -69,9 +75,19 @@ def read(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=columns)
     try:
-        return pd.read_csv(path, comment="#")[columns]
+        table = pd.read_csv(path, comment="#")[columns].astype(dict.fromkeys(MEASURES, float))
+        if table.duplicated(["experiment", "method", "round"]).any():
+            raise ValueError("a round is there twice")
+        return table
     except (ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}); remove it and run `snakemake`") from error
+
+
+def _beside(config: Config, experiment: str, column: str) -> str:
+    """Return why a measure of an experiment is no claim of the paper; empty where it is one."""
+    if column == "peak_bytes":
+        return "the paper does not speak of memory"
+    return not_said(config, experiment)
 
 
 def _saved(

@@ -42,7 +42,8 @@ def findings(config: Config, cells: Sequence[Cell], runs: Path) -> Iterator[Find
         for kind in KINDS:
             what = f"the {kind.baseline} baseline"
             finding = _finding(config, cell, what, kind.method.label).changed(
-                paper=_printed(config, cell.experiment, kind)
+                paper=(printed := _printed(config, cell.experiment, kind)),
+                ours_to_ask="" if printed else "the paper has no such baseline here",
             )
             other = of_baselines.get((cell.experiment, kind.name))
             if other is None:
@@ -53,7 +54,9 @@ def findings(config: Config, cells: Sequence[Cell], runs: Path) -> Iterator[Find
                 [cell, other],
                 difference(Pair(cell, other, exact=False), queries),
             )
-        without_steps = _finding(config, cell, "no adaptation", "its θ before the first step")
+        without_steps = _finding(
+            config, cell, "no adaptation", "its θ before the first step"
+        ).changed(ours_to_ask="a control")
         yield from _judged(without_steps, [cell], _adapting(cell, queries))
 
 

@@ -7,7 +7,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -49,9 +49,9 @@ CLAIMS = {
 CAPTION = (
     "Each claim of the paper, and of what it builds on, with the test that decides it. Effects are"
     " means over seeds and test tasks, which are crossed, with their 95 % interval; methods meet"
-    " the same tasks. Inconclusive says what would settle it. A run that shortens the protocol,"
-    " or whose images are synthetic, decides nothing: it says what it suggests. Run: {run};"
-    " protocol: {protocol}."
+    " the same tasks. Inconclusive says what is expected to settle it. A run that shortens the"
+    " protocol, or whose images are synthetic, decides nothing: it says what it suggests. Run:"
+    " {run}; protocol: {protocol}."
 )
 
 
@@ -154,13 +154,15 @@ def texts(finding: Finding) -> dict[str, str]:
         "paper": finding.paper or NOT_RUN,
         "ours": finding.ours or NOT_RUN,
         "margin": margin,
-        "remarks": "; ".join(filter(None, [finding.remark, _wanted(finding)])) or NOT_RUN,
+        "remarks": "; ".join(filter(None, _remarks(finding))) or NOT_RUN,
         "test": finding.test or NOT_RUN,
     }
 
 
-def _wanted(finding: Finding) -> str:
-    return f"to settle it: {finding.settle}" if finding.settle else ""
+def _remarks(finding: Finding) -> Iterator[str]:
+    yield finding.ours_to_ask
+    yield finding.remark
+    yield f"expected to settle it: {finding.settle}" if finding.settle else ""
 
 
 def _plain(finding: Finding) -> dict[str, object]:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,13 +34,13 @@ FIGURES = {
 PRESETS = {
     1: ["omniglot-5way-1shot", "mlp"],
     2: ["omniglot-5way-1shot", "mlp", "miniimagenet-5way-1shot"],
-    3: ["omniglot-5way-1shot", "mlp"],
-    4: ["mlp", "probe"],
+    3: ["omniglot-5way-1shot", "mlp", "miniimagenet-5way-1shot"],
+    4: ["omniglot-5way-1shot", "mlp", "miniimagenet-5way-1shot", "probe"],
     5: ["omniglot-5way-1shot", "mlp"],
     6: ["verdict-quick"],
     7: ["initialisation", "audit"],
     8: ["dropout"],
-    9: ["initialisation"],
+    9: ["initialisation", "audit", "dropout"],
 }
 """Claim → the presets that measure it, at full length where there is one."""
 
@@ -48,7 +48,6 @@ CURVES = "figures/learning-curves.png"
 COSTS = "tables/cost.csv"
 DETAILS = "tables/details.csv"
 NOTHING = "Nothing has been kept yet."
-OUTCOMES = [each for each in Verdict if each != Verdict.NOT_RUN]
 
 
 class Kept(NamedTuple):
@@ -220,18 +219,24 @@ def _missing(runs: Sequence[Kept], number: int) -> list[Finding]:
 def _standing(number: int, title: str, runs: Sequence[Kept]) -> dict[str, str]:
     """Return where a claim stands as a row."""
     found = list(_measured(runs, number))
-    counts = Counter(finding.verdict for _, finding in found)
-    said = [f"{counts[each]} {each}" for each in OUTCOMES if counts[each]]
-    if missing := len(_missing(runs, number)):
-        said.append(f"{missing} not run")
+    every = [finding for _, finding in found] + _missing(runs, number)
+    said = _tally(finding for finding in every if not finding.ours_to_ask) or "none"
+    if beside := _tally(finding for finding in every if finding.ours_to_ask):
+        said += f"; beside it: {beside}"
     heading = f"{number}. {title}"
     links = [_link(run, "verdict/verdict.md") for run in dict.fromkeys(run for run, _ in found)]
     return {
         "claim": f"[{heading}](#{_anchor(heading)})",
-        "answers so far": ", ".join(said) if found else "**no run is kept**",
+        "answers so far": said if found else "**no run is kept**",
         "kept runs": ", ".join(links) or "–",
         "presets": ", ".join(f"`{preset}`" for preset in PRESETS[number]),
     }
+
+
+def _tally(findings: Iterable[Finding]) -> str:
+    """Return how many there are of each verdict."""
+    counts = Counter(finding.verdict for finding in findings)
+    return ", ".join(f"{counts[each]} {each}" for each in Verdict if counts[each])
 
 
 def _not_run(number: int, runs: Sequence[Kept]) -> str:
