@@ -4,7 +4,7 @@ import pytest
 from table_runs import made_up
 
 from maml.files.errors import UserError
-from maml.results.paper import Column, check_rows, experiments, table1
+from maml.results.paper import Column, cell, check_rows, experiments, table1
 
 
 def test_the_table_is_whole():
@@ -37,3 +37,11 @@ def test_the_shipped_methods_stand_beside_rows_of_it(paper):
     other = made_up({"methods": {"fomaml": {"paper_row": "MAML first-order"}}})
     with pytest.raises(UserError, match=r"^config: methods\.fomaml\.paper_row: 'MAML first-order'"):
         check_rows(other)
+
+
+def test_a_cell_is_found_by_its_column_and_row():
+    mini = Column("miniimagenet", "conv", 5, 1)
+    assert cell(mini, "MAML") == (48.7, 1.84)
+    assert cell(mini, "MAML, first-order approx.") == (48.07, 1.75)
+    assert cell(mini._replace(ways=20), "MAML") is None
+    assert cell(mini, None) is None

@@ -235,15 +235,8 @@ def difference(pair: Pair, queries: int, step: int | None = None) -> Design | No
 
 def cell_margins(config: Config, experiment: str) -> Margins:
     """Return the largest differences that count as none, from the paper's MAML cell."""
-    column = paper.column(config, experiment)
-    table = paper.table1()
-    own = table["row"] == "MAML"
-    for name, value in column._asdict().items():
-        own &= table[name] == value
-    if not own.any():
-        return NO_CELL
-    printed = table[own].iloc[0]
-    return margins(float(printed["accuracy"]), float(printed["ci95"]))
+    printed = paper.cell(paper.column(config, experiment), "MAML")
+    return margins(*printed) if printed else NO_CELL
 
 
 def equivalence_p(design: Design, margin: float) -> float:

@@ -193,20 +193,13 @@ def _words(found: Estimate) -> str:
     return text.replace("-", "−")
 
 
-def _printed(config: Config, cell: Cell) -> tuple[float, float] | None:
-    """Return accuracy and half-width of the paper's cell, in percent; None if it has none."""
+def _printed(config: Config, cell: Cell) -> paper.Printed | None:
+    """Return the paper's cell; None if it has none."""
     row = config.methods[cell.method].paper_row
     column = paper.column(config, cell.experiment)
     if row is None or paper.experiments(config).get(column) != cell.experiment:
         return None
-    table = paper.table1()
-    selected = table["row"] == row
-    for name, value in column._asdict().items():
-        selected &= table[name] == value
-    if not selected.any():
-        return None
-    found = table[selected].iloc[0]
-    return float(found["accuracy"]), float(found["ci95"])
+    return paper.cell(column, row)
 
 
 def _not_in_paper(config: Config, cells: Sequence[Cell]) -> list[str]:

@@ -1,5 +1,6 @@
 """The paper's Table 1, and which experiments of a configuration are its columns."""
 
+from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -26,6 +27,14 @@ class Column(NamedTuple):
     shots: int
 
 
+class Printed(NamedTuple):
+    """A cell as the paper prints it, in percent."""
+
+    accuracy: float
+    ci95: float  # NaN where none is printed
+
+
+@cache
 def table1() -> pd.DataFrame:
     """Return the paper's Table 1: a row a cell, in the paper's order, in percent.
 
@@ -36,6 +45,13 @@ def table1() -> pd.DataFrame:
     with path.open(encoding="utf-8") as file:
         cells = pd.read_csv(file)
     return cells.assign(row=cells["method"].str.removesuffix(NO_CONV))
+
+
+def cell(column: Column, row: str | None) -> Printed | None:
+    """Return what the paper prints in a column for a row; None where it has no such cell."""
+    cells = table1().set_index([*Column._fields, "row"])[[*Printed._fields]]
+    place = (*column, row)
+    return Printed(*map(float, cells.loc[place])) if place in cells.index else None
 
 
 def column(config: Config, experiment: str) -> Column:

@@ -105,12 +105,9 @@ def _adapting(cell: Cell, queries: int) -> Design | None:
 
 def _printed(config: Config, experiment: str, kind: Kind) -> str:
     """Return the paper's accuracies of MAML and of a baseline, where it has both."""
-    table = paper.table1()
-    for name, value in paper.column(config, experiment)._asdict().items():
-        table = table[table[name] == value]
-    by_row = table.set_index("row")["accuracy"]
-    theirs = [by_row.get(row) for row in ("MAML", PAPER_ROWS[kind.baseline])]
-    return "" if None in theirs else " − ".join(f"{value:.2f}" for value in theirs)
+    column = paper.column(config, experiment)
+    theirs = [paper.cell(column, row) for row in ("MAML", PAPER_ROWS[kind.baseline])]
+    return " − ".join(f"{each.accuracy:.2f}" for each in theirs) if all(theirs) else ""
 
 
 def _chosen(cell: Cell, kind: Kind) -> str:

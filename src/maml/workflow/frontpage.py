@@ -157,13 +157,10 @@ def _cells(column: Column, run: Run | None) -> list[str]:
 
 def _printed(column: Column) -> str:
     """Return what the paper prints of MAML, and of first-order MAML where it does."""
-    table = paper.table1()
-    own = table[(table[list(Column._fields)] == list(column)).all(axis="columns")]
     decimals = DECIMALS[column.dataset]
-    numbers = {each.row: percent(each.accuracy, each.ci95, decimals) for each in own.itertuples()}
-    text = numbers["MAML"]
-    if first_order := numbers.get("MAML, first-order approx."):
-        text += f"; first-order {first_order}"
+    text = percent(*paper.cell(column, "MAML"), decimals)
+    if first_order := paper.cell(column, "MAML, first-order approx."):
+        text += f"; first-order {percent(*first_order, decimals)}"
     return text
 
 
