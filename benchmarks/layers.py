@@ -15,8 +15,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import machine, rate
-from benchmarks.case import Case
-from benchmarks.run import EXPERIMENTS, OUT
+from benchmarks.case import ROOT, Case
+from benchmarks.run import EXPERIMENTS
 from benchmarks.tables import markdown
 from maml.algorithm.maml import meta_gradient
 from maml.compute.allocator import keep_freed_memory
@@ -34,6 +34,7 @@ FUNCTIONS = (
     "add_gradient",
     "add_curvature",
 )
+OUT = ROOT / "results" / "benchmark-layers"
 SECONDS = 5.0  # of each experiment
 
 

@@ -15,12 +15,14 @@ from benchmarks.case import WORKS, Case
 from benchmarks.measuring import Row
 from benchmarks.processes import tried
 from maml.files import paths
-from maml.files.atomic import atomic_file, atomic_folder
+from maml.files.atomic import atomic_file, atomic_folder, check_replaceable
 from maml.files.errors import UserError
 
 EVALUATED = jobs.EXPERIMENTS
 """The experiments whose evaluation is timed too."""
 MEMORY = paths.STATE / "benchmark.json"
+REPORT = "benchmark.md"
+"""The page of a folder of results, by which it is known to be one."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,19 @@ class Run:
 
     Args:
         about: machine, versions, code and settings. What was remembered with others is forgotten.
+        out: the folder of results, which is replaced as a whole.
         resume: whether to keep what was remembered with the same.
         memory: the file that remembers.
+
+    Raises:
+        UserError: what is at ``out`` is no benchmark's; said before an hour is spent on measuring.
     """
 
-    def __init__(self, about: dict[str, Any], *, resume: bool, memory: Path = MEMORY) -> None:
-        self.about, self._memory = about, memory
+    def __init__(
+        self, about: dict[str, Any], out: Path, *, resume: bool, memory: Path = MEMORY
+    ) -> None:
+        check_replaceable(out, REPORT)
+        self.about, self.out, self._memory = about, out, memory
         self.failed: dict[str, str] = {}
         self.done: dict[str, dict[str, Any]] = {}
         if resume and memory.exists():
@@ -123,16 +132,20 @@ class Run:
         """What all parts took, by the clock."""
         return sum(done["seconds"] for done in self.done.values())
 
-    def write(self, tables: dict[str, pd.DataFrame], out: Path) -> None:
-        """Replace a folder of results: the tables that have rows, and what they come from."""
+    def write(self, tables: dict[str, pd.DataFrame]) -> None:
+        """Replace the folder of results: the tables that have rows, and what they come from.
+
+        The page is empty until report.py writes it from them.
+        """
         loads = [done["load"] for done in self.done.values()]
         about = self.about | {
             "minutes": round(self.seconds / 60, 1),
             "load_before": [min(loads), max(loads)],
             **({"failed": self.failed} if self.failed else {}),
         }
-        with atomic_folder(out) as folder:
+        with atomic_folder(self.out) as folder:
             for name, table in tables.items():
                 if len(table):
                     table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
             machine.write(about, folder / "about.json")
+            (folder / REPORT).touch()

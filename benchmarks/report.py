@@ -10,6 +10,7 @@ import pandas as pd
 
 from benchmarks import figures, growth, tables
 from benchmarks.device import report as device_report
+from benchmarks.parts import REPORT
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
 
@@ -48,7 +49,7 @@ def write(folder: Path, *, page: Path | None) -> None:
 
 
 def _write_page(paragraphs: Iterable[str], folder: Path) -> None:
-    with atomic_file(folder / "benchmark.md") as unfinished:
+    with atomic_file(folder / REPORT) as unfinished:
         unfinished.write_text("\n".join(paragraphs) + "\n", encoding="utf-8")
 
 

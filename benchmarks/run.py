@@ -104,7 +104,7 @@ def _measured(asked: argparse.Namespace) -> Iterator[Path]:
 def _measure(asked: argparse.Namespace) -> None:
     about = machine.about(asked.learn2learn)
     about |= {"seconds_of_a_case": asked.seconds, "threads": asked.threads}
-    run = Run(about, resume=asked.resume)
+    run = Run(about, asked.out, resume=asked.resume)
     measured = run.all(
         parts(asked.experiments, asked.kinds, asked.learn2learn, asked.seconds, asked.threads)
     )
@@ -118,4 +118,4 @@ def _measure(asked: argparse.Namespace) -> None:
         "growth": grown,
         "jobs": pd.DataFrame(of("jobs")),
     }
-    run.write(tables, asked.out)
+    run.write(tables)

@@ -22,12 +22,13 @@ from scipy import stats
 
 from benchmarks import machine
 from benchmarks.case import ROOT, Case
-from benchmarks.run import EXPERIMENTS, OUT
+from benchmarks.run import EXPERIMENTS
 from benchmarks.tables import WORKS, markdown
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
 
 METHODS = ("maml", "fomaml")
+OUT = ROOT / "results" / "benchmark-versions"
 ROUNDS = 15
 TODAY = "today"
 WORKER = Path(__file__).with_name("version_worker.py")

@@ -38,14 +38,13 @@ def measure(
             of_device = ask(description, device)
         about = machine.about(learn2learn, Path(__file__).parent)
         about |= {"device": of_device, "seconds_of_a_case": seconds}
-        run = Run(about, resume=resume, memory=MEMORY)
+        run = Run(about, beside(out, of_device["name"]), resume=resume, memory=MEMORY)
         parts = [
             _part(name, device, of_device["name"], learn2learn, seconds) for name in experiments
         ]
         rows = [row for _, found in run.all(parts) for row in found]
-    folder = beside(out, of_device["name"])
-    run.write({"benchmark": pd.DataFrame(rows)}, folder)
-    return folder
+    run.write({"benchmark": pd.DataFrame(rows)})
+    return run.out
 
 
 def _part(

@@ -21,7 +21,7 @@ from maml.compute.allocator import keep_freed_memory
 from maml.compute.session import open_session
 from maml.configuration import config as configuration
 from maml.files import paths, provenance
-from maml.files.atomic import atomic_file, atomic_folder
+from maml.files.atomic import atomic_file, atomic_folder, check_replaceable
 from maml.files.codedigest import JOBS, code_digest
 from maml.files.errors import UserError
 
@@ -41,6 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     about = _about()
     work = WORK / provenance.digest_of(about)[:12]
     try:
+        check_replaceable(asked.out, page.FILE)
         for part in asked.parts:
             if not list((work / part).glob("*.csv")):
                 _measure(part, work, asked.data)

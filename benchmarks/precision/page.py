@@ -20,6 +20,7 @@ NAMES = {
     "bf16-factors": "bfloat16, results in float32",
     ANOTHER: ANOTHER,
 }
+FILE = "precision.md"
 KEYS = ["experiment", "weights", "method"]
 
 
@@ -34,7 +35,7 @@ def write(folder: Path) -> None:
         lines += _evaluation(tables["evaluation"])
     if "accuracy" in tables:
         lines += _accuracy(tables["accuracy"])
-    (folder / "precision.md").write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    (folder / FILE).write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
 def _introduction(about: dict) -> Iterator[str]:

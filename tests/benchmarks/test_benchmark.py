@@ -20,15 +20,19 @@ from benchmarks import (
     gradients,
     growth,
     jobs,
+    layers,
     measuring,
     parts,
     rate,
     report,
     run,
     tables,
+    versions,
     work,
 )
+from benchmarks.card import imported
 from benchmarks.case import EVALUATION, WORKS, Case
+from benchmarks.precision import __main__ as precision
 
 SMOKE = (ROOT / "config.yaml", ROOT / "workflow" / "presets" / "smoke.yaml")
 LIMIT = (1e9, "a product")
@@ -319,6 +323,34 @@ def test_where_nothing_can_be_measured_the_results_stay(tmp_path, monkeypatch):
     assert not list(out.iterdir())
 
 
+def test_results_of_another_kind_are_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(parts.measuring, "experiment", pytest.fail)
+    others = tmp_path / "results"
+    (others / "kept").mkdir(parents=True)
+    choice = ["--device", "cpu", "--kinds", "experiment", "--experiments", "omniglot-5way-1shot"]
+    with pytest.raises(SystemExit, match=r"results would be replaced, .* \(a folder with bench"):
+        run.main([*choice, "--out", str(others)])
+    assert [path.name for path in others.iterdir()] == ["kept"]
+
+
+def test_a_benchmark_whose_page_was_not_written_may_be_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        made = parts.Run({}, tmp_path / "out", resume=False)
+        made.rows(parts.Part("jobs", "one", lambda: [{"seconds": 1.0}]))
+        made.write({})
+    assert {path.name for path in made.out.iterdir()} == {"about.json", "benchmark.md"}
+
+
+def test_each_benchmark_writes_into_a_folder_of_its_own():
+    folders = [each.OUT for each in (run, layers, versions, precision, imported)]
+    assert len(set(folders)) == len(folders)
+    assert {folder.parent for folder in folders} == {ROOT / "results"}  # none lies in another
+    for each, name in ((run, "benchmark"), (layers, "layers"), (versions, "versions")):
+        assert (each.OUT / f"{name}.md").is_file()
+
+
 def test_hours_are_those_of_contenders_that_do_all_of_a_line():
     def row(work, contender, seconds):
         usual = measuring.usual(contender)
@@ -354,9 +386,9 @@ def test_a_run_is_resumed_only_with_equal_code_and_machine(tmp_path, monkeypatch
     part = parts.Part("experiment", "omniglot-5way-1shot", measure)
     about = {"code": "a"}
     for resume, other, times in ((False, about, 1), (True, about, 1), (True, {"code": "b"}, 2)):
-        made = parts.Run(other, resume=resume)
+        made = parts.Run(other, tmp_path / "out", resume=resume)
         assert made.rows(part) == [{"seconds": 1.0}]
         assert len(measured) == times
         assert math.isfinite(made.seconds)
-    parts.Run({"code": "b"}, resume=False).rows(part)
+    parts.Run({"code": "b"}, tmp_path / "out", resume=False).rows(part)
     assert len(measured) == 3

@@ -309,6 +309,17 @@ def test_a_device_has_a_folder_and_a_page_of_its_own(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("made_up_device")
+def test_what_is_no_benchmark_of_a_device_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(of_device, "experiment", pytest.fail)
+    others = tmp_path / "out-made-up-gpu-80gb"
+    others.mkdir()
+    (others / "card.md").touch()
+    with pytest.raises(SystemExit, match="out-made-up-gpu-80gb would be replaced"):
+        run.main(["--device", "cuda", "--out", str(tmp_path / "out")])
+    assert (others / "card.md").is_file()
+
+
+@pytest.mark.usefixtures("made_up_device")
 def test_a_device_is_measured_beside_the_cpu(tmp_path, monkeypatch):
     measured = []
     monkeypatch.setattr(run, "_measure", lambda asked: measured.append(asked.out))

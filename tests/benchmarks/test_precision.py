@@ -272,6 +272,15 @@ def test_the_command_measures_once_and_writes_what_there_is(trained, tmp_path, m
     assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == first
 
 
+def test_results_of_another_kind_are_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "_measure", pytest.fail)
+    (tmp_path / "benchmark.md").touch()
+    with pytest.raises(SystemExit, match=r"would be replaced, .* \(a folder with precision\.md\)"):
+        command.main(["--out", str(tmp_path)])
+    assert (tmp_path / "benchmark.md").is_file()
+
+
 def test_the_page_shows_what_was_measured_alone(tmp_path):
     (tmp_path / "about.json").write_text(
         '{"processor": "a CPU", "cores": 2, "versions": {"torch": "2"}}'
