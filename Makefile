@@ -101,8 +101,9 @@ card: ## show on a GPU that is at hand for minutes what it can do
 card-bundle: setup ## fetch what `make card` needs without a network into card/ and card.tar.gz
 	$(BIN)/python -m benchmarks.card.bundle $(if $(CARD_PYTHON),--python $(CARD_PYTHON))
 
+# OUT=results/card-again files beside it where the card's folder in results/ is taken.
 card-import: setup ## file what `make card` brought back: FROM=<folder>
-	$(BIN)/python -m benchmarks.card.imported $(or $(FROM),card-results)
+	$(BIN)/python -m benchmarks.card.imported $(or $(FROM),card-results) $(if $(OUT),--out $(OUT))
 
 clean: ## remove .venv and site; data and results stay
 	rm -rf .venv site

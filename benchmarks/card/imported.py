@@ -41,16 +41,22 @@ def file_results(folder: Path, out: Path) -> Path:
     """Write card.md, card.jsonl and the evaluated networks to a folder that names the device.
 
     Raises:
-        UserError: there is no record, or a network is not what its evaluation says.
+        UserError: there is no record, or a network is not what its evaluation says, or the folder
+            holds what was filed before.
     """
     record = Record(folder / RECORD)
     about = record.results("versions").get("about")
     if about is None:
         raise UserError(f"{folder} holds no {RECORD} that says which device it is of")
+    target = beside(out, about["device"]["name"])
+    if target.exists() and any(target.iterdir()):  # a card's only record, and pages name it
+        raise UserError(
+            f"{target} holds what was filed before; name another folder with --out (make "
+            f"card-import OUT={out}-again), or move it"
+        )
     with tempfile.TemporaryDirectory() as scratch:
         networks = _networks(folder / TRAINED, Path(scratch))
         origins = [_checked(network) for network in networks]
-        target = beside(out, about["device"]["name"])
         with atomic_folder(target) as unfinished:
             shutil.copy(record.path, unfinished / RECORD)
             text = "\n".join(page.paragraphs(record, origins)) + "\n"

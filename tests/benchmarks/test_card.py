@@ -259,6 +259,23 @@ def test_each_way_is_computed_as_it_says(setting, monkeypatch):
         assert len(job.seeds) == way.seeds
 
 
+def filed(folder, out):
+    record = Record(folder / plan.RECORD)
+    about = {"processor": "a processor", "versions": {}, "simulated": True}
+    record.add("versions", "about", about | {"device": {"name": "A card"}})
+    return imported.file_results(folder, out)
+
+
+def test_what_was_filed_before_is_not_replaced(tmp_path, capsys):
+    first = filed(tmp_path / "first", tmp_path / "card")
+    assert {path.name for path in first.iterdir()} == {"card.md", plan.RECORD}
+    (first / "before").mkdir()
+    with pytest.raises(UserError, match=r"card-a-card holds what was filed before; .*card-again"):
+        filed(tmp_path / "second", tmp_path / "card")
+    assert (first / "before").is_dir()
+    assert filed(tmp_path / "second", tmp_path / "card-again").name == "card-again-a-card"
+
+
 def test_nothing_is_filed_that_does_not_say_its_device(tmp_path, capsys):
     with pytest.raises(SystemExit, match=r"holds no card\.jsonl that says which device"):
         imported.main([str(tmp_path), "--out", str(tmp_path / "card")])
@@ -312,4 +329,4 @@ def test_a_simulated_card_shows_all_goes_on_and_is_filed(prepared, tmp_path, cap
     with tarfile.open(second / plan.TRAINED, "w") as archive:
         archive.add(tmp_path / "changed", ".")
     with pytest.raises(SystemExit, match=r"hold trained weights|not what was evaluated"):
-        imported.main([str(second), "--out", str(tmp_path / "card")])
+        imported.main([str(second), "--out", str(tmp_path / "again")])
