@@ -9,6 +9,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from benchmarks.card.record import Record
 from benchmarks.card.wheels import unpack_missing
 
 GRACE = 8.0  # seconds in which a step that is asked to end may save
+KILLED = 2.0  # seconds until what is killed is gone; orphans stay where nothing waits for them
+POLL_SECONDS = 0.05
 TRIES = 3  # of a step whose process dies
 
 
@@ -128,12 +131,22 @@ class _Run:
 
 def _end(process: subprocess.Popen) -> None:
     """End a process and all that it started, with time to save."""
-    for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
-        try:
+    for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, KILLED)):
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-            process.wait(seconds)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            continue
+        until = time.monotonic() + seconds
+        while _lives(process) and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+
+
+def _lives(process: subprocess.Popen) -> bool:
+    """Tell whether a process lives, or any that it started: these may outlive it."""
+    process.poll()  # what has ended counts until it is waited for
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _take_over(previous: Path, record: Record, work: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 from dataclasses import replace
 
@@ -257,6 +258,37 @@ def test_each_way_is_computed_as_it_says(setting, monkeypatch):
         job = measure.prepared(setting, "omniglot-5way-1shot", "maml", way)
         assert (job.runtime.cuda_graphs, job.runtime.kernels) == (way.graph, way.kernels)
         assert len(job.seeds) == way.seeds
+
+
+CHILD = """
+import pathlib, signal, sys, time
+def save(*_):
+    time.sleep(float(sys.argv[2]))
+    pathlib.Path(sys.argv[1], "saved").touch()
+    sys.exit()
+signal.signal(signal.SIGTERM, save)
+pathlib.Path(sys.argv[1], "ready").touch()
+time.sleep(60)
+"""
+LEADER = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
+
+
+@pytest.mark.parametrize(("needed", "saved"), [(0.5, True), (60, False)])
+def test_what_a_step_started_has_time_to_save_and_no_more(tmp_path, monkeypatch, needed, saved):
+    """The step itself ends at once; what it started holds the pipe until it has ended, too."""
+    if not saved:
+        monkeypatch.setattr(card, "GRACE", 0.5)
+    process = subprocess.Popen(
+        [sys.executable, "-c", LEADER, CHILD, str(tmp_path), str(needed)],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with process:
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        card._end(process)
+        assert (tmp_path / "saved").exists() == saved
+        assert process.stdout.read() == b""
 
 
 def filed(folder, out):
