@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from benchmarks.gradients import OURS, RIVALS
-from benchmarks.growth import NAMES
 from benchmarks.measuring import usual
-from benchmarks.tables import WORKS
+from benchmarks.tables import NAMES, WORKS
 from maml.results.style import MARKERS, save, style
 
 LINES = {

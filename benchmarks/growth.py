@@ -1,6 +1,5 @@
 """How the cost grows with ways, shots, inner steps and tasks, one at a time."""
 
-import numpy as np
 import pandas as pd
 
 from benchmarks import work
@@ -17,12 +16,6 @@ SETTINGS = {
 }
 """Setting of the experiment → its values; K query images, as in Omniglot's experiments."""
 
-NAMES = {
-    "ways": "ways",
-    "shots": "shots",
-    "inner_steps": "inner steps",
-    "meta_batch_size": "tasks of a meta-batch",
-}
 Changes = tuple[tuple[str, int], ...]
 """(setting, value) that differ from the experiment's."""
 
@@ -80,39 +73,3 @@ def table(measured: dict[Changes, list[Row]]) -> pd.DataFrame:
         kind="stable",
         ignore_index=True,
     )
-
-
-def doubled(rows: pd.DataFrame, quantity: str) -> float:
-    """Return by what a quantity is multiplied when the value doubles: 2 to the log-log slope."""
-    slope, _ = np.polyfit(np.log2(rows["value"]), np.log2(rows[quantity]), 1)
-    return float(2**slope)
-
-
-def sentences(growth: pd.DataFrame) -> list[str]:
-    """Return a sentence on each setting, as a list in Markdown."""
-    growth = growth.assign(above_idle=growth["peak_mib"] - growth["idle_mib"])
-    lines = []
-    for setting, rows in growth.dropna(subset=["seconds"]).groupby("setting", sort=False):
-        ours = rows[rows["contender"] == "ours"]
-        full, first = (ours[ours["work"] == method] for method in ("maml", "fomaml"))
-        if min(full["value"].nunique(), first["value"].nunique()) < 2:
-            continue
-        loop = rows.query("contender == 'plain loop' and work == 'maml'")
-        values = sorted(full["value"].unique())
-        said = (
-            f"- **{NAMES[setting].capitalize()}** ({', '.join(map(str, values))}): twice as many "
-            f"take {doubled(full, 'seconds'):.2f} times as long, first-order "
-            f"{doubled(first, 'seconds'):.2f} times"
-        )
-        if loop["value"].nunique() > 1:
-            upto = max(loop["value"])
-            limit = "" if upto == max(values) else f" (up to {upto})"
-            said += f", a plain loop{limit} {doubled(loop, 'seconds'):.2f} times"
-        ends = [full[full["value"] == end].iloc[0] for end in (values[0], values[-1])]
-        if all(end["above_idle"] > 0 for end in ends):
-            said += (
-                f"; peak memory, above that of an idle process, goes from "
-                f"{ends[0]['above_idle']:,.0f} to {ends[1]['above_idle']:,.0f} MiB"
-            )
-        lines.append(f"{said}.")
-    return lines

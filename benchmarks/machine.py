@@ -17,7 +17,10 @@ from maml.files.codedigest import code_digest
 from maml.files.errors import UserError
 
 FOLDER = Path(__file__).parent
-RENDERING = {"report.py", "tables.py", "figures.py"}  # change no number
+RENDERING = {"report.py", "tables.py", "figures.py", "page.py", "imported.py", "bundle.py"}
+"""What shows and files measurements, and packs what makes them: changes no number."""
+APART = {"layers.py", "versions.py", "version_worker.py"}
+"""Benchmarks that measure at once and remember nothing; no other one imports them."""
 
 
 def about(learn2learn: Path | None, *folders: Path) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def about(learn2learn: Path | None, *folders: Path) -> dict[str, Any]:
                     provenance.file_digest(file)
                     for folder in (FOLDER, FOLDER / "rivals", *folders)
                     for file in sorted(folder.glob("*.py"))
-                    if file.name not in RENDERING
+                    if file.name not in RENDERING | APART
                 ),
             ]
         ),

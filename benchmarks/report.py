@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import figures, growth, tables
+from benchmarks import figures, tables
 from benchmarks.device import report as device_report
 from benchmarks.parts import REPORT
 from maml.files.atomic import atomic_file
@@ -43,7 +43,7 @@ def write(folder: Path, *, page: Path | None) -> None:
             text = in_docs(text, "multiples", list(tables.multiples(rows)))
             text = in_docs(text, "hours", [tables.hours(rows)])
         if measured["growth"] is not None:
-            text = in_docs(text, "growth", growth.sentences(measured["growth"]))
+            text = in_docs(text, "growth", tables.growth(measured["growth"]))
         with atomic_file(page) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
 
@@ -163,5 +163,5 @@ def _growth(rows: pd.DataFrame) -> Iterator[str]:
         "Around Omniglot, 5-way 1-shot, one setting at a time (growth.csv). The multiples are 2 to "
         "the slope of a straight line through the logarithms.\n"
     )
-    yield "\n".join(growth.sentences(rows))
+    yield "\n".join(tables.growth(rows))
     yield "\n![Seconds and memory against ways, shots, inner steps and tasks](growth.svg)"

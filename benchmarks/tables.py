@@ -3,12 +3,20 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from benchmarks.gradients import OURS, RIVALS
+from benchmarks.gradients import LOOP, OURS, RIVALS
 from benchmarks.measuring import usual
 
 WORKS = {"maml": "MAML", "fomaml": "first-order", "evaluation": "evaluation"}
+NAMES = {
+    "ways": "ways",
+    "shots": "shots",
+    "inner_steps": "inner steps",
+    "meta_batch_size": "tasks of a meta-batch",
+}
+"""Setting of growth.csv → as pages say it."""
 
 
 def times(rows: pd.DataFrame, *, usual: bool) -> str:
@@ -150,6 +158,46 @@ def _hours_line(experiment: str, work: str, hours: pd.Series, whole: float) -> d
 
 def _hours(value: float) -> str:
     return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
+
+
+def doubled(rows: pd.DataFrame, quantity: str) -> float:
+    """Return by what a quantity is multiplied when the value doubles: 2 to the log-log slope."""
+    slope, _ = np.polyfit(np.log2(rows["value"]), np.log2(rows[quantity]), 1)
+    return float(2**slope)
+
+
+def growth(rows: pd.DataFrame) -> list[str]:
+    """Return a sentence on each setting of growth.csv, as a list in Markdown."""
+    measured = rows.assign(above_idle=rows["peak_mib"] - rows["idle_mib"])
+    settings = measured.dropna(subset=["seconds"]).groupby("setting", sort=False)
+    found = (_growth(setting, of_setting) for setting, of_setting in settings)
+    return [sentence for sentence in found if sentence is not None]
+
+
+def _growth(setting: str, rows: pd.DataFrame) -> str | None:
+    """Return the sentence on a setting; None where fewer than two of its values were measured."""
+    ours = rows[rows["contender"] == OURS]
+    full, first = (ours[ours["work"] == method] for method in ("maml", "fomaml"))
+    if min(full["value"].nunique(), first["value"].nunique()) < 2:
+        return None
+    loop = rows[(rows["contender"] == LOOP) & (rows["work"] == "maml")]
+    values = sorted(full["value"].unique())
+    said = (
+        f"- **{NAMES[setting].capitalize()}** ({', '.join(map(str, values))}): twice as many "
+        f"take {doubled(full, 'seconds'):.2f} times as long, first-order "
+        f"{doubled(first, 'seconds'):.2f} times"
+    )
+    if loop["value"].nunique() > 1:
+        upto = max(loop["value"])
+        limit = "" if upto == max(values) else f" (up to {upto})"
+        said += f", a plain loop{limit} {doubled(loop, 'seconds'):.2f} times"
+    ends = [full[full["value"] == end].iloc[0] for end in (values[0], values[-1])]
+    if all(end["above_idle"] > 0 for end in ends):
+        said += (
+            f"; peak memory, above that of an idle process, goes from "
+            f"{ends[0]['above_idle']:,.0f} to {ends[1]['above_idle']:,.0f} MiB"
+        )
+    return f"{said}."
 
 
 def contenders(rows: pd.DataFrame) -> Iterator[str]:

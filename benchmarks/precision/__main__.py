@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _about() -> dict[str, Any]:
     files = sorted(file for file in Path(__file__).parent.iterdir() if file.is_file())
-    ours = [provenance.file_digest(file) for file in files if file.name != "page.py"]
+    ours = [provenance.file_digest(file) for file in files if file.name not in machine.RENDERING]
     code = provenance.digest_of([code_digest(JOBS["train"], JOBS["evaluate"]), *ours])
     return machine.about(None) | {"code": code}
 

@@ -21,6 +21,7 @@ from benchmarks import (
     growth,
     jobs,
     layers,
+    machine,
     measuring,
     parts,
     rate,
@@ -223,7 +224,7 @@ def test_growth_says_by_what_twice_as_many_multiply_the_cost():
     table = growth.table(measured)
     count = sum(map(len, growth.SETTINGS.values()))
     assert len(table) == 2 * count  # the common point stands in each setting's rows
-    ways, *others = growth.sentences(table)
+    ways, *others = tables.growth(table)
     assert ways == (
         "- **Ways** (5, 10, 20): twice as many take 2.00 times as long, first-order 2.00 times; "
         "peak memory, above that of an idle process, goes from 5 to 20 MiB."
@@ -341,6 +342,26 @@ def test_a_benchmark_whose_page_was_not_written_may_be_replaced(tmp_path, monkey
         made.rows(parts.Part("jobs", "one", lambda: [{"seconds": 1.0}]))
         made.write({})
     assert {path.name for path in made.out.iterdir()} == {"about.json", "benchmark.md"}
+
+
+def test_how_measurements_are_shown_is_no_part_of_their_code(tmp_path, monkeypatch):
+    folder = shutil.copytree(ROOT / "benchmarks", tmp_path / "benchmarks")
+    monkeypatch.setattr(machine, "FOLDER", folder)
+
+    def code():
+        return machine.about(None, folder / "device", folder / "card")["code"]
+
+    def edit(name):
+        with (folder / name).open("a", encoding="utf-8") as file:
+            file.write("# other words\n")
+
+    before = code()
+    shown = ("tables.py", "device/report.py", "card/page.py", "card/imported.py", "card/bundle.py")
+    for name in (*shown, "layers.py", "versions.py", "version_worker.py"):
+        edit(name)
+        assert code() == before, name
+    edit("growth.py")
+    assert code() != before
 
 
 def test_each_benchmark_writes_into_a_folder_of_its_own():
