@@ -47,13 +47,13 @@ def train_all(work: Path, data: Path, files: tuple[Path, ...] = FILES) -> None:
     data = data.resolve()
     jobs = [(name, job) for name in TRAINED for job in configured(name, files).jobs()]
     for name, job in sorted(jobs, key=lambda pair: pair[1].seed):
-        session = work / name
-        session.mkdir(parents=True, exist_ok=True)
+        of_precision = work / name
+        of_precision.mkdir(parents=True, exist_ok=True)
         folder = paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
-        if (session / folder / "evaluation.csv").exists():
+        if (of_precision / folder / "evaluation.csv").exists():
             continue
         print(f"{name}: {job.experiment} {job.method}, seed {job.seed}", flush=True)
-        with contextlib.chdir(session), rounded(name):
+        with contextlib.chdir(of_precision), rounded(name):
             train(job, data / job.data, folder)
             evaluate(job, data / job.data, folder)
 

@@ -28,7 +28,7 @@ def compare(
     """Yield a row a method, meta-batch and precision.
 
     Args:
-        here: the experiment and its data, in float32 on a CPU.
+        session: the experiment and its data, in float32 on a CPU.
         methods: name → how to differentiate.
         theta: θ, in float32.
         numbers: the meta-batches, as the training counts iterations.

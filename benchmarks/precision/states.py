@@ -36,7 +36,7 @@ class State:
 
 
 def states(session: Session, iterations: tuple[int, ...]) -> Iterator[State]:
-    """Train ``here``'s job and yield its weights after these iterations, then the authors'."""
+    """Train the session's job and yield its weights after these iterations, then the authors'."""
     job = session.job
     theta = initialise(job.network, job.dataset.image_shape, job.settings.ways, job.seed)
     thetas = {name: value[None] for name, value in theta.items()}  # of one seed: the same memory

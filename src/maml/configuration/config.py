@@ -108,7 +108,7 @@ class Config(Strict):
             experiment: a key of ``experiments``.
             method: a key of ``methods``.
             seed: any.
-            together: the seeds that are trained at once, ``seed`` among them; by default as
+            seed_group: the seeds that are trained at once, ``seed`` among them; by default as
                 ``runtime.seeds_at_once`` has it.
         """
         settings = self.experiment(experiment)
@@ -180,7 +180,7 @@ DIGITS = {"precision", "threads", "task_chunk", "kernels"}
 class Job(Strict):
     """One training and its evaluation, with all that decides them.
 
-    ``together`` are the seeds that one process trains together, this one among them; none where
+    ``seed_group`` are the seeds that one process trains together, this one among them; none where
     that is this one alone.
     """
 
