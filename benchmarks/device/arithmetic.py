@@ -15,19 +15,19 @@ NAMES = (TRAINING, ANY_ORDER, DEFAULT)
 """Float32 and the same bits each time; float32, added in any order; what PyTorch does when nothing
 is set, which is TF32 in convolutions, added in any order."""
 
-WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # of deterministic products
+WORKSPACE_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"  # of deterministic products
 
 
 def choose(name: str, device: torch.device) -> None:
     """Have this process compute so from now on; before it uses the device."""
     if name == DEFAULT:
         return
-    workspace = os.environ.get(WORKSPACE)
+    workspace = os.environ.get(WORKSPACE_VARIABLE)
     arithmetic.compute_exactly(device)
     if name == ANY_ORDER:
         torch.use_deterministic_algorithms(False)
         if workspace is None:
-            os.environ.pop(WORKSPACE, None)
+            os.environ.pop(WORKSPACE_VARIABLE, None)
 
 
 @contextmanager

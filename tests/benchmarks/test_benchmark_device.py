@@ -135,8 +135,8 @@ def test_memory_and_kernels_are_those_of_a_device(device):
 @pytest.fixture
 def arithmetic_restored(monkeypatch):
     """Undo what a process that computes on a device would keep."""
-    monkeypatch.setenv(arithmetic.WORKSPACE, "")
-    monkeypatch.delenv(arithmetic.WORKSPACE)
+    monkeypatch.setenv(arithmetic.WORKSPACE_VARIABLE, "")
+    monkeypatch.delenv(arithmetic.WORKSPACE_VARIABLE)
     backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
     precisions = [each.fp32_precision for each in backends]
     deterministic = torch.are_deterministic_algorithms_enabled()
@@ -153,7 +153,7 @@ def test_each_arithmetic_is_what_it_is_called():
         return (
             torch.backends.cudnn.conv.fp32_precision,
             torch.are_deterministic_algorithms_enabled(),
-            os.environ.get(arithmetic.WORKSPACE),
+            os.environ.get(arithmetic.WORKSPACE_VARIABLE),
         )
 
     before, cuda = state(), torch.device("cuda:0")
