@@ -39,7 +39,7 @@ def measure(case: Case, *, seconds: float) -> list[Row]:
                 found.append(_together(group, case, contender, seconds / ROUNDS))
     rows = []
     for (contender, jobs, threads), found in rates.items():
-        low, median, high = sorted(found)[0], work.quartiles(found)[1], sorted(found)[-1]
+        low, median, high = min(found), work.quartiles(found)[1], max(found)
         rows.append(
             {
                 "experiment": case.experiment,

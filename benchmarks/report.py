@@ -13,6 +13,7 @@ from benchmarks.device import report as device_report
 from benchmarks.parts import REPORT
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
+from maml.files.words import counted
 
 
 def write(folder: Path, *, page: Path | None) -> None:
@@ -100,7 +101,7 @@ def _machine(about: dict[str, Any]) -> Iterator[str]:
 
 def _threads(about: dict[str, Any]) -> str:
     threads = about.get("threads")
-    return "one thread a core" if threads is None else f"{threads} thread{'s' * (threads > 1)}"
+    return "one thread a core" if threads is None else counted(threads, "thread")
 
 
 def _contenders(rows: pd.DataFrame) -> Iterator[str]:
@@ -111,7 +112,7 @@ def _contenders(rows: pd.DataFrame) -> Iterator[str]:
         "for a meta-gradient, or for an evaluation of all test tasks: median (quartiles) over "
         "interleaved rounds. × is a multiple of ours, × floor of the machine's limit.\n"
     )
-    yield f"{tables.times(rows, usual=True)}\n"
+    yield f"{tables.times(rows, as_used=True)}\n"
     yield from tables.multiples(rows)
     if "iterations" in rows:
         yield "\n## Hours of Table 1\n"
@@ -124,7 +125,7 @@ def _contenders(rows: pd.DataFrame) -> Iterator[str]:
         yield tables.hours(rows)
     yield "\n## With the same allocator setting for all\n"
     yield "Freed memory is kept by every contender.\n"
-    yield f"{tables.times(rows, usual=False)}\n"
+    yield f"{tables.times(rows, as_used=False)}\n"
     yield "## The machine's limit\n"
     yield (
         "The floor is the FLOP of convolutions and matrix products, counted on the plain loop, "

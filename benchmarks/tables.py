@@ -8,6 +8,7 @@ import pandas as pd
 
 from benchmarks.gradients import LOOP, OURS, RIVALS
 from benchmarks.measuring import usual
+from maml.files.words import counted
 
 WORKS = {"maml": "MAML", "fomaml": "first-order", "evaluation": "evaluation"}
 NAMES = {
@@ -19,11 +20,11 @@ NAMES = {
 """Setting of growth.csv → as pages say it."""
 
 
-def times(rows: pd.DataFrame, *, usual: bool) -> str:
+def times(rows: pd.DataFrame, *, as_used: bool) -> str:
     """Return seconds of every contender: as their users run them, or all keeping freed memory."""
     lines = []
     for group in _groups(rows):
-        ours = _row(group, OURS, usual=usual)
+        ours = _row(group, OURS, as_used=as_used)
         floor = None if ours is None else ours["times_the_floor"]
         line = {
             **_first_columns(group),
@@ -32,7 +33,7 @@ def times(rows: pd.DataFrame, *, usual: bool) -> str:
         }
         for contender in rows["contender"].unique():
             if contender != OURS:
-                line[f"{contender}, s"] = timed(_row(group, contender, usual=usual), ours)
+                line[f"{contender}, s"] = timed(_row(group, contender, as_used=as_used), ours)
         lines.append(line)
     return markdown(lines)
 
@@ -42,7 +43,7 @@ def limits(rows: pd.DataFrame) -> str:
     lines = []
     for group in _groups(rows):
         row = group.iloc[0]
-        ours = _row(group, OURS, usual=True)
+        ours = _row(group, OURS, as_used=True)
         share = "–"
         if ours is not None and pd.notna(ours.get("sampling_seconds")):
             part = ours["sampling_seconds"]
@@ -68,7 +69,7 @@ def memory(rows: pd.DataFrame) -> str:
     for group in _groups(rows):
         line = {**_first_columns(group), "idle": f"{group['idle_mib'].median():,.0f}"}
         for contender in rows["contender"].unique():
-            row = _row(group, contender, usual=True)
+            row = _row(group, contender, as_used=True)
             known = row is not None and pd.notna(row["peak_mib"])
             line[contender] = f"{row['peak_mib'] - row['idle_mib']:,.0f}" if known else "–"
         lines.append(line)
@@ -81,11 +82,8 @@ def jobs(rows: pd.DataFrame) -> str:
     for (name, contender), group in rows.groupby(["experiment", "contender"], sort=False):
         line = {"experiment": name, "contender": contender}
         for row in group.itertuples():
-            jobs, threads = (
-                f"{count} {what}{'s' if count > 1 else ''}"
-                for count, what in ((row.jobs, "job"), (row.threads, "thread"))
-            )
-            line[f"{jobs}, {threads}{' each' if row.jobs > 1 else ''}"] = (
+            arrangement = f"{counted(row.jobs, 'job')}, {counted(row.threads, 'thread')}"
+            line[f"{arrangement}{' each' if row.jobs > 1 else ''}"] = (
                 f"{row.iterations_per_second:.3g} ({row.least:.3g} to {row.most:.3g})"
             )
         lines.append(line)
@@ -236,13 +234,10 @@ def _first_columns(group: pd.DataFrame) -> dict[str, str]:
     return {"experiment": row["experiment"], "work": WORKS[row["work"]]}
 
 
-def _row(group: pd.DataFrame, contender: str, *, usual: bool) -> pd.Series | None:
-    allocator = _usual(contender) if usual else "kept"
+def _row(group: pd.DataFrame, contender: str, *, as_used: bool) -> pd.Series | None:
+    allocator = usual(contender) if as_used else "kept"
     found = group[(group["contender"] == contender) & (group["allocator"] == allocator)]
     return None if found.empty else found.iloc[0]
-
-
-_usual = usual  # the functions here have an argument of that name
 
 
 def timed(row: pd.Series | None, ours: pd.Series | None) -> str:

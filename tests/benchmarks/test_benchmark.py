@@ -98,7 +98,7 @@ def check_that_ours_differs(rows):
     assert set(ours["rounds"]) == {0}
     assert ours["seconds"].isna().all()
     assert loop["rounds"].min() >= measuring.LEAST_ROUNDS
-    assert "differs" in tables.times(rows, usual=True)
+    assert "differs" in tables.times(rows, as_used=True)
 
 
 def test_a_round_times_every_contender_with_every_allocator():
@@ -132,7 +132,7 @@ def test_a_contender_that_fails_is_said_and_the_others_go_on(session, monkeypatc
         assert rows.loc[name, "failed"].isna().all()
         assert rows.loc[name, "rounds"].min() >= measuring.LEAST_ROUNDS
     assert "Traceback" in capsys.readouterr().err
-    table = tables.times(rows.reset_index(), usual=True)
+    table = tables.times(rows.reset_index(), as_used=True)
     assert "failed, not timed" in table
     [said, _] = tables.failures(rows.reset_index())
     assert said.endswith("MAML: *torch.func* failed: `MemoryError: not enough memory`")
