@@ -12,6 +12,7 @@ from torch import Tensor
 
 from benchmarks import evaluation, gradients, iteration
 from benchmarks.gradients import Contender
+from benchmarks.iteration import Way
 from maml.compute.session import Session
 from maml.configuration import config
 from maml.configuration.config import Config, Job
@@ -89,8 +90,7 @@ class Case:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
-        dataset = self.job.dataset
-        return dataset.channels, dataset.image_size, dataset.image_size
+        return self.job.dataset.image_shape
 
     def contenders(
         self,
@@ -125,23 +125,29 @@ class Case:
         known = iteration.WAYS.items() if self.whole_iteration else ()
         return [name for name, way in known if graphs or not way.graph]
 
-    def iterations(self, name: str, tasks: int, dtype: torch.dtype) -> Callable[[], object]:
-        """Return a function that does ours, the whole meta-iteration, with so many tasks."""
-        session = self._training(name, dtype, meta_batch_size=tasks)
+    def iterations(self, way: Way, tasks: int, dtype: torch.dtype) -> Callable[[], Tensor]:
+        """Return a function that does ours, the whole meta-iteration, with so many tasks.
+
+        It returns loss and accuracy, ``(seeds, 2)``, and waits for the device as little as
+        training does.
+        """
+        session = self._training(way, dtype, meta_batch_size=tasks)
         theta = self._theta(session.job.settings, dtype)
         return iteration.iterations(session, iteration.repeated(theta, len(session.job.seeds)))
 
-    def deviation_of_iterations(self, name: str, tasks: int, changes: dict[str, Any]) -> float:
+    def deviation_of_iterations(self, way: Way, tasks: int, changes: dict[str, Any]) -> float:
         """Return how far :meth:`iterations` is from the plain loop, in float64."""
-        changes |= {"meta_batch_size": tasks, "adam_epsilon": iteration.COMPARED_EPSILON}
-        session = self._training(name, torch.float64, **changes)
-        reference = replace(self, device=CPU)._training(name, torch.float64, **changes)
+        compared = {"meta_batch_size": tasks, "adam_epsilon": iteration.COMPARED_EPSILON}
+        session, reference = (
+            case._training(way, torch.float64, **{**changes, **compared})
+            for case in (self, replace(self, device=CPU))
+        )
         return iteration.deviation(
             session, reference, self._theta(session.job.settings, torch.float64)
         )
 
-    def _training(self, name: str, dtype: torch.dtype, **changes: Any) -> Session:
-        settings, way = {**dict(self.changes), **changes}, iteration.WAYS[name]
+    def _training(self, way: Way, dtype: torch.dtype, **changes: Any) -> Session:
+        settings = {**dict(self.changes), **changes}
         session = replace(self, changes=tuple(settings.items())).session("train", dtype)
         changed = {"cuda_graphs": way.graph, "kernels": way.kernels}
         runtime = session.job.runtime.model_copy(update=changed)

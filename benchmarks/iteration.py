@@ -53,7 +53,7 @@ COMPARED_EPSILON = 1.0
 and with it a mistake in it."""
 
 
-def iterations(session: Session, thetas: Parameters) -> Callable[[], object]:
+def iterations(session: Session, thetas: Parameters) -> Callable[[], Tensor]:
     """Return a function that does the next meta-iteration and changes ``thetas`` in place.
 
     It does not wait for the device: training does so in every tenth iteration only.

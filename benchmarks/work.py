@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import timing
 from benchmarks.case import EVALUATION, Case
 from benchmarks.gradients import LOOP, Contender
+from benchmarks.iteration import WAYS
 from maml.algorithm import plain
 from maml.tasks.episodes import gather, training_batch
 from maml.workflow.check import STEP_SIZE, random_batch, random_parameters, relative
@@ -36,7 +37,7 @@ def deviation(case: Case, name: str) -> float:
     """
     changes = _compared(case)
     if name in case.iteration_names:
-        return case.deviation_of_iterations(name, COMPARED_TASKS, changes)
+        return case.deviation_of_iterations(WAYS[name], COMPARED_TASKS, changes)
     contender = case.contenders(COMPARED_TASKS, torch.float64, chunk=1, changes=changes)[name]
     return relative({of: value.cpu() for of, value in contender().items()}, _expected(case))
 
@@ -71,7 +72,7 @@ def prepared(case: Case, tasks: int) -> dict[str, Contender]:
     """Return name → a function that does the work for so many tasks, with its data made."""
     found = case.contenders(tasks, torch.float32, chunk=case.tasks_at_once)
     for name in case.iteration_names:
-        found[name] = case.iterations(name, tasks, torch.float32)
+        found[name] = case.iterations(WAYS[name], tasks, torch.float32)
     return found
 
 

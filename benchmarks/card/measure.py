@@ -3,7 +3,6 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks import iteration, machine, timing
+from benchmarks import machine, timing
 from benchmarks.card.plan import Setting
 from benchmarks.card.simulated import device
 from benchmarks.case import EVALUATION, Case
@@ -21,7 +20,6 @@ from benchmarks.device.usage import COPIES
 from benchmarks.gradients import OURS
 from benchmarks.iteration import Way
 from maml.configuration import config
-from maml.workflow.check import random_parameters
 
 FIRST = ("omniglot-20way-1shot", "omniglot-5way-1shot", "miniimagenet-5way-1shot")
 """The experiments that are measured first, as time may not suffice for all: one of each kind."""
@@ -153,14 +151,7 @@ def longest(events: Iterable[FunctionEvent], iterations: int) -> list[dict[str, 
 def prepared(setting: Setting, name: str, method: str, way: Way) -> Callable[[], torch.Tensor]:
     """Return a function that does the next iteration."""
     case = _case(setting, name, method)
-    session = case.session("train", torch.float32)
-    changed = {"cuda_graphs": way.graph, "kernels": way.kernels}
-    runtime = session.job.runtime.model_copy(update=changed)
-    group = list(range(way.seeds)) if way.seeds > 1 else []
-    job = session.job.model_copy(update={"runtime": runtime, "seed_group": group})
-    start = random_parameters(job.network, case.image_shape, job.settings.ways)
-    theta = {key: value.to(case.device, torch.float32) for key, value in start.items()}
-    return iteration.iterations(replace(session, job=job), iteration.repeated(theta, way.seeds))
+    return case.iterations(way, case.tasks, torch.float32)
 
 
 def _case(setting: Setting, name: str, work: str) -> Case:

@@ -195,11 +195,18 @@ def test_every_contender_is_compared_and_timed(session, device, method):
 def test_each_way_of_a_whole_iteration_is_what_it_is_called(monkeypatch):
     monkeypatch.setattr(iteration, "iterations", lambda session, thetas: session.job)
     for name, way in iteration.WAYS.items():
-        job = tiny().iterations(name, 2, torch.float32)
+        job = tiny().iterations(way, 2, torch.float32)
         assert (job.runtime.cuda_graphs, job.runtime.kernels) == (way.graph, way.kernels)
         assert len(job.seeds) == way.seeds
         assert way.graph == ("graph" in name.lower())
         assert (way.kernels == "triton") == ("fused" in name)
+
+
+def test_what_is_compared_leaves_its_changes_to_the_caller():
+    changes = {"inner_steps": 1}
+    for _ in range(2):
+        tiny().deviation_of_iterations(iteration.Way(), 1, changes)
+    assert changes == {"inner_steps": 1}
 
 
 class TheSameAgain(UpcomingTasks):

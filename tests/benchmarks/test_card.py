@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 from helpers import ROOT
 
+from benchmarks import iteration
 from benchmarks.card import __main__ as card
 from benchmarks.card import bundle, imported, measure, page, plan, tests, training, wheels
 from benchmarks.card.measure import item
@@ -253,7 +254,7 @@ def test_a_simulated_card_times_no_kernels_for_a_gpu(setting):
 
 
 def test_each_way_is_computed_as_it_says(setting, monkeypatch):
-    monkeypatch.setattr(measure.iteration, "iterations", lambda session, thetas: session.job)
+    monkeypatch.setattr(iteration, "iterations", lambda session, thetas: session.job)
     for way in (*measure.ways(), *measure.ways(3), measure.FUSED):
         job = measure.prepared(setting, "omniglot-5way-1shot", "maml", way)
         assert (job.runtime.cuda_graphs, job.runtime.kernels) == (way.graph, way.kernels)

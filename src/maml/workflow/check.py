@@ -53,8 +53,7 @@ def deviation(config: Config, name: str, method: str) -> float:
     experiment = config.experiment(name)
     experiment = experiment.model_copy(update={"inner_step_size": STEP_SIZE})
     network, gradient = config.networks[experiment.network], config.methods[method]
-    dataset = config.datasets[experiment.dataset]
-    shape = (dataset.channels, dataset.image_size, dataset.image_size)
+    shape = config.datasets[experiment.dataset].image_shape
     batch = random_batch(experiment, shape, TASKS, torch.float64)
     theta = random_parameters(network, shape, experiment.ways)
     layers = build(
