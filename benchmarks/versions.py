@@ -1,12 +1,14 @@
 """``python -m benchmarks.versions COMMIT…``: today's meta-gradients beside earlier versions'.
 
 Each version computes in a process of its own, from a checkout of its commit, with the packages of
-today. They take turns, in another order each round, so the machine must have nothing else to do.
-A ratio is the mean over rounds of the logarithm of (today / earlier), with its 95 % interval by
-Student's t.
+today. What they compute is compared in float64 first. They take turns, in another order each
+round, so the machine must have nothing else to do. A ratio is the mean over rounds of the logarithm
+of (today / earlier), with its 95 % interval by Student's t.
 """
 
 import argparse
+import json
+import math
 import os
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from scipy import stats
 
 from benchmarks import machine
 from benchmarks.case import ROOT, Case
+from benchmarks.measuring import BOUND
 from benchmarks.run import EXPERIMENTS
 from benchmarks.tables import WORKS, markdown
 from maml.files.atomic import atomic_file
@@ -41,18 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--experiments", nargs="+", default=list(EXPERIMENTS), choices=EXPERIMENTS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", type=Path, default=OUT)
-    asked = parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
     before = machine.load()
     with ExitStack() as stack:
         workers = {
             commit: stack.enter_context(worker(stack.enter_context(checkout(commit))))
-            for commit in asked.commits
+            for commit in given.commits
         }
         workers[TODAY] = stack.enter_context(worker(ROOT))
-        rows = pd.DataFrame(measured(workers, asked.experiments, asked.rounds))
-    with atomic_file(asked.out / "versions.csv") as unfinished:
+        compare(workers, given.experiments)
+        rows = pd.DataFrame(measured(workers, given.experiments, given.rounds))
+    with atomic_file(given.out / "versions.csv") as unfinished:
         rows.to_csv(unfinished, index=False, float_format="%.5g", lineterminator="\n")
-    with atomic_file(asked.out / "versions.md") as unfinished:
+    with atomic_file(given.out / "versions.md") as unfinished:
         unfinished.write_text(page(rows, machine.about(None), before), encoding="utf-8")
 
 
@@ -88,17 +92,45 @@ def worker(folder: Path) -> Iterator["subprocess.Popen[str]"]:
         yield process  # Popen closes its input then, which ends it
 
 
-def seconds(process: "subprocess.Popen[str]", experiment: str, method: str) -> float:
-    """Return what a worker answers.
+def asked(process: "subprocess.Popen[str]", what: str, experiment: str, method: str) -> Any:
+    """Return what a worker answers; ``what`` is ``compare`` or ``time``.
 
     Raises:
         RuntimeError: it ended.
     """
-    print(experiment, method, file=process.stdin, flush=True)
+    print(what, experiment, method, file=process.stdin, flush=True)
     answer = process.stdout.readline()
     if not answer:
         raise RuntimeError(f"a version does not compute {experiment}, {method}: see above")
-    return float(answer)
+    return json.loads(answer)
+
+
+def compare(workers: dict[str, "subprocess.Popen[str]"], experiments: Sequence[str]) -> None:
+    """Refuse versions that do not compute what today's does.
+
+    Raises:
+        UserError: a version has other tasks or inner steps, or its meta-gradient another norm than
+            float64's rounding explains.
+    """
+    for experiment in experiments:
+        for method in METHODS:
+            print(f"comparing {experiment}, {method}", flush=True)
+            found = {
+                version: asked(process, "compare", experiment, method)
+                for version, process in workers.items()
+            }
+            for version, computed in found.items():
+                if not _equal(computed, found[TODAY]):
+                    raise UserError(
+                        f"{version} computes another meta-gradient than today's code of "
+                        f"{experiment}, {method}: {computed}, today {found[TODAY]}; their times "
+                        "cannot be compared, so leave out the version, or name other --experiments"
+                    )
+
+
+def _equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    amounts = all(one[name] == other[name] for name in ("tasks", "inner_steps"))
+    return amounts and math.isclose(one["norm"], other["norm"], rel_tol=BOUND)
 
 
 def measured(
@@ -109,7 +141,7 @@ def measured(
         for method in METHODS:
             print(experiment, method, flush=True)
             for process in workers.values():
-                seconds(process, experiment, method)  # the first warms up
+                asked(process, "time", experiment, method)  # the first warms up
             names = list(workers)
             for number in range(rounds):
                 for version in names:
@@ -118,7 +150,7 @@ def measured(
                         "work": method,
                         "round": number,
                         "version": version,
-                        "seconds": seconds(workers[version], experiment, method),
+                        "seconds": asked(workers[version], "time", experiment, method),
                     }
                 names.append(names.pop(0))
 
