@@ -159,8 +159,10 @@ def strided_convolution(
 
 def turn(*, same: bool) -> Either:
     """Return what turns images for strided convolutions, and back; padding is SAME or symmetric."""
-    turned, unturned = Turned(), Sequence(())
-    return Either(*((turned, unturned) if same else (unturned, turned)), suits_library)
+    unturned = Sequence(())
+    if same:
+        return Either(Turned(), unturned, suits_library)
+    return Either(unturned, Turned(), suits_library)
 
 
 def patches(images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from maml.configuration.config import Config
+from maml.files.words import counted
 from maml.results import paper
 from maml.results.cells import Cell
 from maml.results.crossed import Design, Interval, interval
@@ -207,7 +208,7 @@ def not_said(config: Config, experiment: str) -> str:
 
 def query_images(count: int) -> str:
     """Return a number of query images in words."""
-    return f"{count} query image{'' if count == 1 else 's'}"
+    return counted(count, "query image")
 
 
 def comparable_queries(config: Config, experiment: str) -> int:
@@ -332,8 +333,7 @@ def _as_trained(
     if abs(sooner.mean - reported.mean) <= cell_margins(config, cell.experiment).strict:
         return ""
     steps = _trained(config, cell)
-    unit = "step" if steps == 1 else "steps"
-    return f"after {steps} inner {unit}, as trained: {say(interval(sooner))}"
+    return f"after {counted(steps, 'inner step')}, as trained: {say(interval(sooner))}"
 
 
 def _zero(found: Interval) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from maml.configuration.config import Config
+from maml.files.words import counted
 from maml.results.cells import Cell, seeds
 from maml.results.shortenings import shortenings
 
@@ -36,8 +37,8 @@ def measured(config: Config, cells: Sequence[Cell]) -> list[str]:
     for experiment in dict.fromkeys(cell.experiment for cell in cells):
         settings = config.experiment(experiment)
         what = (
-            f"{settings.test_tasks:,} test tasks, {settings.reported_queries} query "
-            f"image{'' if settings.reported_queries == 1 else 's'} a class, after "
+            f"{settings.test_tasks:,} test tasks, "
+            f"{counted(settings.reported_queries, 'query image')} a class, after "
             f"{settings.reported_step} inner steps, {settings.reported_checkpoint} checkpoint"
         )
         alike.setdefault(what, []).append(experiment)

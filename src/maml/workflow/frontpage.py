@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from maml.configuration import config as configuration
 from maml.configuration.config import Config
 from maml.configuration.schema import Experiment, stage_decided_by
+from maml.files.words import counted
 from maml.results import paper
 from maml.results.cells import NOT_RUN, Cell, collect, percent
 from maml.results.paper import DECIMALS, Column
@@ -139,9 +140,9 @@ def _count(found: Sequence[Run | None], columns: int) -> str:
     full = [run for run in found if run and run.full]
     by_seeds = sorted(Counter(run.seeds for run in full).items())
     seeds = (
-        _seeds(by_seeds[0][0])
+        counted(by_seeds[0][0], "seed")
         if len(by_seeds) == 1
-        else ", ".join(f"{number} with {_seeds(count)}" for count, number in by_seeds)
+        else ", ".join(f"{number} with {counted(count, 'seed')}" for count, number in by_seeds)
     )
     said = f"{len(full)} of {columns} columns at full length" + (f", {seeds}" if full else "")
     partly = sum(run is not None and not run.full for run in found)
@@ -181,7 +182,7 @@ def _state(run: Run | None) -> str:
     if run is None:
         return "not run"
     length = ", ".join(run.shortened) or "full length"
-    return f"[{length}, {_seeds(run.seeds)}](results/kept/{run.name}/tables/table1.md)"
+    return f"[{length}, {counted(run.seeds, 'seed')}](results/kept/{run.name}/tables/table1.md)"
 
 
 def _explained(runs: Sequence[Run]) -> str:
@@ -194,15 +195,12 @@ def _explained(runs: Sequence[Run]) -> str:
     several = any(run.seeds > 1 for run in runs)
     return (
         f"Percent correct on {tasks} test tasks, with the paper's number of query images. "
-        "± is the 95 % interval over test tasks, for these trainings"
+        "± is the 95 % interval over test tasks, for these trainings, by the paper's formula; "
+        "verdicts take Student's t, so that their last digit can be one more"
         + ("; [±] the one over seeds and tasks" if several else "")
         + ". Difference: MAML less first-order MAML, in points, on the same tasks with "
         f"{queries} query images a class, which tells two methods apart better. – was not run."
     )
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed{'' if count == 1 else 's'}"
 
 
 def row(cells: Iterable[str]) -> str:
