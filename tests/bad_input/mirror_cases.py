@@ -42,6 +42,23 @@ def other_protocol(place: Place) -> Meet:
 
 
 @case(
+    "a URL of another kind with a password",
+    "the mirror ftp://mirror.example is no folder, nor a URL that begins with http:// or https://; "
+    "see MAML_MIRROR and `mirror` in config.yaml",
+)
+def password_of_other_protocol(place: Place) -> Meet:
+    return place.download("omniglot", "ftp://user:secret@mirror.example")
+
+
+@case(
+    "a URL that is mistyped, with a password",
+    "the mirror http://[mirror.example is no URL; see MAML_MIRROR and `mirror` in config.yaml",
+)
+def no_url(place: Place) -> Meet:
+    return place.download("omniglot", "http://user:secret@[mirror.example/")
+
+
+@case(
     "a folder with nothing of mini-ImageNet",
     "the mirror mirror lacks miniimagenet: neither at its top nor in miniimagenet/ are there "
     f"{PICKLES}, archives of its images, or folders of them; {IMAGE_NAMES}. Put them there, or "
@@ -139,6 +156,15 @@ ENDING = (
 def no_answer(place: Place) -> Meet:
     place.server.faults["/SHA256SUMS"] = [503] * 4
     return place.download("omniglot", place.server.url)
+
+
+@case(
+    "a URL with a password and no server",
+    "http:///SHA256SUMS cannot be fetched (Invalid URL 'http:///SHA256SUMS': No host supplied)"
+    f"{ENDING}",
+)
+def password_without_server(place: Place) -> Meet:
+    return place.download("miniimagenet", "http://user:secret@")
 
 
 @case(

@@ -237,6 +237,12 @@ def test_a_device_that_is_not_there_is_said(overlay, said):
     [
         ("", [], "omniglot is to be downloaded, 16 MB"),
         ("mirror: /mirror", [], "omniglot is to be fetched from /mirror"),
+        (
+            "mirror: 'https://user:secret@mirror.example:8080/data'",
+            [],
+            "omniglot is to be fetched from https://mirror.example:8080/data",
+        ),
+        ("mirror: 'http://u:secret@['", [], "omniglot is to be fetched from http://["),
         ("", ["raw/omniglot-official/source.json"], "omniglot is fetched, to be prepared"),
         (
             "",
@@ -263,6 +269,11 @@ def test_what_is_to_be_done_for_the_data(overlay, speed, said, text, files, data
 def test_the_mirror_of_the_environment_takes_precedence(small, speed, said, monkeypatch):
     monkeypatch.setitem(os.environ, "MAML_MIRROR", "/elsewhere")
     assert "data omniglot is to be fetched from /elsewhere" in said(small)
+
+
+def test_cores_are_counted_where_no_system_says_which_are_ours(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert plan._usable_cores() == os.cpu_count()
 
 
 def test_a_full_disk_is_said(small, speed, said, monkeypatch):

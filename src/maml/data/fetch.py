@@ -14,7 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 import pooch
 import requests
@@ -35,6 +34,7 @@ _HEADERS = {
 }
 _PASSING = {408, 425, 429}  # and all from 500: the server may do better later
 _ABSENT = {403, 404, 410}  # 403 is what object stores say of files that they do not have
+_LOGIN = re.compile(r"(?<=://)[^/?#]*@")  # not by urlsplit, which refuses what a user mistyped
 _BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
@@ -56,9 +56,8 @@ def fault(path: Path, size: int | None, checksum: str | None) -> str | None:
 
 
 def shown(url: str) -> str:
-    """Return a URL without the password that may be in it."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    """Return a URL, or a text with URLs, without the names and passwords that may be in it."""
+    return _LOGIN.sub("", url)
 
 
 def megabytes(size: int) -> str:
@@ -232,7 +231,7 @@ class _Transfer:
 
 def _reason(error: Exception) -> str:
     """Return what the many layers of an HTTP library wanted to say."""
-    text = " ".join(str(error).split())
+    text = shown(" ".join(str(error).split()))
     if isinstance(error, requests.Timeout) or "timed out" in text:
         return "no answer in time"
     system = re.search(r"\[Errno -?\d+\] ([^'\"()<>\[\]]+)", text)

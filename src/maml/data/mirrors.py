@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from maml.data import loose
 from maml.data.archives import SUFFIXES
@@ -93,9 +93,15 @@ def remotes(format: str, base: str) -> Iterator[list[Remote]]:
 
     Raises:
         Unreachable: the server cannot be reached.
-        UserError: its list has some of the files only, or is no list.
+        UserError: its list has some of the files only, or is no list; or the base is no URL.
     """
     base = base.rstrip("/")
+    try:
+        urlsplit(base)
+    except ValueError:  # whose text may have the password
+        raise UserError(
+            f"the mirror {shown(base)} is no URL; see MAML_MIRROR and `mirror` in config.yaml"
+        ) from None
 
     def at(name: str) -> str:
         return f"{base}/{quote(name)}"
@@ -150,8 +156,8 @@ def copy(format: str, mirror: str, folder: Path) -> str:
     root = Path(mirror).expanduser()
     if not root.is_dir():
         raise UserError(
-            f"the mirror {mirror} is no folder, nor a URL that begins with http:// or https://; "
-            "see MAML_MIRROR and `mirror` in config.yaml"
+            f"the mirror {shown(mirror)} is no folder, nor a URL that begins with http:// or "
+            "https://; see MAML_MIRROR and `mirror` in config.yaml"
         )
     try:
         return _copy(format, root, folder)

@@ -17,6 +17,7 @@ from maml.compute.memory import machine_memory
 from maml.configuration import config as configuration
 from maml.configuration.config import Config, Job
 from maml.configuration.schema import Dataset
+from maml.data.fetch import shown
 from maml.data.mirrors import named
 from maml.data.official import FILES
 from maml.files import paths
@@ -170,7 +171,7 @@ def find_workers(config: Config, cores: int | None = None) -> Workers:
 def _usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpucounted() or 1
+    return os.cpu_count() or 1
 
 
 def measure(config: Config, pairs: list[Pair]) -> dict[Pair, Speed]:
@@ -266,7 +267,7 @@ def _data(config: Config, slug: str, name: str) -> str:
         case "synthetic":
             return f"{name} is to be made"
         case _ if mirror:
-            return f"{name} is to be fetched from {mirror}"
+            return f"{name} is to be fetched from {shown(mirror)}"
         case _:
             return f"{name} is to be downloaded, {size(_published_bytes(dataset))}"
 
