@@ -3,6 +3,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -164,6 +165,56 @@ def test_what_another_source_left_is_not_taken_for_a_part(published, omniglot, o
     download(official(omniglot), out, None)
     assert names(out) == sorted([*ARCHIVES, "source.json"])
     recorded(out)
+
+
+def left_by_a_kill(out, *files):
+    """Lay beside a folder what a process leaves that is killed while it replaces the folder."""
+    for name in (".set.12.part", ".set.12.old"):
+        (out.parent / name).mkdir(parents=True)
+        for file in files:
+            (out.parent / name / file).touch()
+
+
+@pytest.mark.parametrize("source", ["official", "mirror", "synthetic", "bundled"])
+def test_what_a_kill_left_is_removed(source, published, mirror, omniglot, out):
+    left_by_a_kill(out, "old", "source.json")
+    where = str(mirror) if source == "mirror" else None
+    source = "official" if source == "mirror" else source
+    download(omniglot.model_copy(update={"source": source}), out, where)
+    assert names(out.parent) == ["set"]
+    recorded(out)
+
+
+def test_an_earlier_download_that_a_kill_moved_aside_outlives_a_failure(
+    published, miniimagenet, out
+):
+    left_by_a_kill(out, "old", "source.json")
+    published.faults["/" + PICKLES["train"]] = [503] * 4
+    with pytest.raises(UserError, match="HTTP 503"):
+        download(official(miniimagenet), out, None)
+    assert names(out) == ["old", "source.json"]
+    assert names(out.parent) == ["set"]
+
+
+@pytest.mark.parametrize("source", ["synthetic", "bundled"])
+def test_of_two_that_make_a_folder_the_second_takes_what_the_first_made(
+    source, omniglot, out, monkeypatch
+):
+    dataset = omniglot.model_copy(update={"source": source})
+
+    @contextmanager
+    def held(what):
+        module._place(dataset, what, None)  # by the one who had the lock
+        (out / "source.json").touch()
+        monkeypatch.setattr(module, "_place", None)
+        waited.append(what)
+        yield
+
+    waited = []
+    monkeypatch.setattr(locks, "held", held)
+    download(dataset, out, None)
+    assert waited == [out]
+    assert names(out.parent) == ["set"]
 
 
 def test_files_that_somebody_placed_there_are_not_replaced(published, miniimagenet, out):

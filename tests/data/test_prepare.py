@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from helpers import record
 from maml.configuration.schema import Classes
 from maml.data.prepare import prepare
 from maml.data.store import content_digest, load
+from maml.files import locks
 from maml.files.errors import UserError
 
 
@@ -34,6 +36,22 @@ def test_a_file_that_was_not_downloaded_is_refused_but_for_snakemakes(
     (raw / "images_more.zip").touch()
     with pytest.raises(UserError, match=r"not downloaded: \['images_more.zip'\]"):
         prepare("omniglot", omniglot, raw, tmp_path / "two")
+
+
+def test_what_a_kill_left_is_removed(downloaded, omniglot, tmp_path):
+    for name in (".out.12.part", ".out.12.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "dataset.json").touch()
+    prepare("omniglot", omniglot, downloaded(omniglot), tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"raw", "out"}
+    assert len(load(tmp_path / "out").class_names) == 13
+
+
+def test_one_prepares_a_folder_at_a_time(downloaded, omniglot, tmp_path, monkeypatch):
+    held = []
+    monkeypatch.setattr(locks, "held", lambda folder: held.append(folder) or nullcontext())
+    prepare("omniglot", omniglot, downloaded(omniglot), tmp_path / "out")
+    assert held == [tmp_path / "out"]
 
 
 def test_is_the_same_each_time(downloaded, miniimagenet, tmp_path):

@@ -1,4 +1,5 @@
 import errno
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,10 @@ import pytest
 
 from maml.files.atomic import atomic_file, atomic_folder, check_replaceable, remove_unfinished
 from maml.files.errors import UserError
+
+
+def names(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
 def test_a_file_appears_when_its_block_succeeds(tmp_path):
@@ -166,7 +171,76 @@ def test_a_limit_on_the_size_of_files(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    for name in (".file.12.part", ".file.x.13.part", ".other.12.part", "file"):
+    for name in (".file.12.part", ".file.13.part", ".file.x.13.part", ".file.part", "file"):
         (tmp_path / name).touch()
+    (tmp_path / ".file.14.part" / "of a folder").mkdir(parents=True)
+    (tmp_path / ".file.15.part").symlink_to(tmp_path / "file")
     remove_unfinished(tmp_path / "file")
-    assert {path.name for path in tmp_path.iterdir()} == {".other.12.part", "file"}
+    assert {path.name for path in tmp_path.iterdir()} == {".file.x.13.part", ".file.part", "file"}
+    remove_unfinished(tmp_path / "no folder" / "file")
+
+
+def test_an_old_folder_comes_back_only_where_no_new_one_took_its_place(tmp_path):
+    moved = tmp_path / ".folder[1].12.old"
+    moved.mkdir()
+    (moved / "old").touch()
+    remove_unfinished(tmp_path / "folder[1]")
+    assert names(tmp_path) == {"folder[1]", "folder[1]/old"}
+    shutil.copytree(tmp_path / "folder[1]", moved)
+    remove_unfinished(tmp_path / "folder[1]")
+    assert names(tmp_path) == {"folder[1]", "folder[1]/old"}
+
+
+KILLED = """
+import os, signal, sys
+from itertools import count
+from pathlib import Path
+from maml.data.download import _resumable_folder
+from maml.files.atomic import atomic_folder
+
+make = {"atomic": atomic_folder, "resumable": _resumable_folder}[sys.argv[1]]
+for number in count():
+    out = Path(sys.argv[2], str(number), "out")
+    out.mkdir(parents=True)
+    for name in ("a", "old", "z"):
+        (out / name).touch()
+    child = os.fork()
+    if child == 0:
+        left = list(range(number))
+
+        def kill(event, arguments):
+            if event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir"):
+                left.pop() if left else os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(kill)
+        with make(out) as folder:
+            for name in ("a", "new", "z"):
+                (folder / name).touch()
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+"""
+
+
+@pytest.mark.parametrize("kind", ["atomic", "resumable"])
+def test_a_kill_at_any_moment_leaves_a_whole_folder_or_a_way_back_to_it(tmp_path, kind):
+    subprocess.run([sys.executable, "-c", KILLED, kind, tmp_path], check=True)
+    old, new = {"a", "old", "z"}, {"a", "new", "z"}
+    found = []
+    for place in sorted(tmp_path.iterdir(), key=lambda path: int(path.name)):
+        out = place / "out"
+        shutil.copytree(place, tmp_path / "removed" / place.name)
+        before = names(out) if out.exists() else None
+        remove_unfinished(out)
+        assert names(out) == before if before else names(out) == old
+        assert names(out) in (old, new)
+        assert {path.name for path in place.iterdir()} <= {"out", "out.incomplete"}
+        found.append(names(out))
+        # what is left of an old folder is not taken for the whole of it
+        again = tmp_path / "removed" / place.name / "out"
+        shutil.rmtree(again, ignore_errors=True)
+        remove_unfinished(again)
+        assert not again.exists() or names(again) == old
+    assert found[0] == old
+    assert found[-1] == new
+    assert len(found) > 5

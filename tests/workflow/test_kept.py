@@ -189,6 +189,17 @@ def test_what_a_person_wrote_beside_it_stays_and_the_rest_is_replaced(project):
     assert (folder / "tables" / "table1.md").read_text() != "old"
 
 
+def test_what_a_person_wrote_outlives_a_kill(project):
+    kept.keep("tiny")
+    folder = paths.KEPT / "tiny"
+    (folder / "README.md").write_text("By hand.\n")
+    folder.rename(paths.KEPT / ".tiny.12.old")
+    (paths.KEPT / ".tiny.12.part").mkdir()
+    kept.keep("tiny")
+    assert (folder / "README.md").read_text() == "By hand.\n"
+    assert [path.name for path in paths.KEPT.iterdir()] == ["tiny"]
+
+
 def test_is_rendered_again_from_what_is_kept(project):
     kept.keep("tiny")
     shutil.rmtree("results/tiny")

@@ -5,7 +5,8 @@ import lzma
 from pathlib import Path
 
 from maml.data.omniglot import BUNDLE, SIDE, read_archives
-from maml.files.atomic import atomic_folder, check_replaceable
+from maml.files import locks
+from maml.files.atomic import check_replaceable
 from maml.files.errors import UserError
 
 LICENSE = """\
@@ -61,7 +62,7 @@ def bundle(raw: Path, out: Path) -> None:
         "digest": drawings.digest(),
         "classes": classes,
     }
-    with atomic_folder(out) as folder:
+    with locks.replacing(out) as folder:
         (folder / about_name).write_text(json.dumps(about, indent=0) + "\n", encoding="utf-8")
         packed = lzma.compress(drawings.bits.tobytes(), preset=9 | lzma.PRESET_EXTREME)
         (folder / bits_name).write_bytes(packed)

@@ -24,7 +24,13 @@ from maml.data.official import FILES, HOMES
 from maml.data.raw import RECORD, by_hand
 from maml.data.store import UNVERIFIED
 from maml.files import locks
-from maml.files.atomic import atomic_folder, check_replaceable, writing
+from maml.files.atomic import (
+    atomic_folder,
+    check_replaceable,
+    remove_unfinished,
+    replace_folder,
+    writing,
+)
 from maml.files.errors import UserError
 from maml.files.provenance import digest_of, file_digest
 
@@ -47,25 +53,24 @@ def download(dataset: Dataset, out: Path, mirror: str | None) -> None:
         if dataset.source == "official" and (hand := by_hand(out)):
             raise UserError(hand)
         check_replaceable(out, RECORD)
-        if dataset.source == "synthetic":
-            with atomic_folder(out) as folder:
-                synthetic.make(dataset, folder)
-                _record(folder, f"made by this project from seed {dataset.split_seed}")
-        elif dataset.source == "bundled":
-            _place_bundled(out)
-        else:
-            _fetch_or_copy(dataset, out, mirror)
+        before = _made(out)
+        with locks.held(out):
+            if _made(out) == before:  # and not by another process, while this one waited for it
+                remove_unfinished(out)
+                _place(dataset, out, mirror)
 
 
-def _fetch_or_copy(dataset: Dataset, out: Path, mirror: str | None) -> None:
-    before = _made(out)
-    with locks.held(out):
-        if _made(out) != before:
-            return  # by another process, while this one waited for it
-        if mirror is None:
-            _from_publisher(dataset, out)
-        else:
-            _from_mirror(dataset, out, mirror)
+def _place(dataset: Dataset, out: Path, mirror: str | None) -> None:
+    if dataset.source == "synthetic":
+        with atomic_folder(out) as folder:
+            synthetic.make(dataset, folder)
+            _record(folder, f"made by this project from seed {dataset.split_seed}")
+    elif dataset.source == "bundled":
+        _place_bundled(out)
+    elif mirror is None:
+        _from_publisher(dataset, out)
+    else:
+        _from_mirror(dataset, out, mirror)
 
 
 def _made(out: Path) -> int | None:
@@ -219,9 +224,7 @@ def _resumable_folder(out: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield folder
-        if out.exists():
-            shutil.rmtree(out)
-        folder.replace(out)
+        replace_folder(folder, out)
     finally:
         with suppress(OSError):  # it is not empty, or has become ``out``
             folder.rmdir()

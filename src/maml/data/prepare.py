@@ -9,7 +9,8 @@ from maml.configuration.schema import Dataset
 from maml.data.formats import FORMATS
 from maml.data.raw import again, verified_source
 from maml.data.store import Mismatch, content_digest
-from maml.files.atomic import atomic_folder, check_replaceable
+from maml.files import locks
+from maml.files.atomic import check_replaceable
 from maml.files.errors import UserError
 
 
@@ -22,7 +23,7 @@ def prepare(name: str, dataset: Dataset, raw: Path, out: Path) -> None:
     """
     check_replaceable(out, "dataset.json")
     source = verified_source(raw)
-    with atomic_folder(out) as folder:
+    with locks.replacing(out) as folder:
         target = folder / "images.npy"
         try:
             names, split, preprocessing = FORMATS[dataset.format].prepare(dataset, raw, target)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,22 +67,33 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished, old = _beside(path), _beside(path, "old")
+        unfinished = _beside(path)
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
         try:
             yield unfinished
-            for each in [*unfinished.rglob("*"), unfinished]:
-                _sync(each)
-            if path.exists():  # a folder cannot be replaced by a rename, nor removed at once
-                path.rename(old)
-            unfinished.rename(path)
-            _sync(path.parent)
+            replace_folder(unfinished, path)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-            if old.exists() and not path.exists():
-                old.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Move the folder ``new``, which lies beside ``path``, there; what was there is removed.
+
+    ``path`` is the old folder or the new one, whole. A kill may leave the old one beside it, and
+    nothing at ``path``: :func:`remove_unfinished` brings it back.
+    """
+    old = _beside(path, "old")
+    for each in [*new.rglob("*"), new]:
+        _sync(each)
+    try:
+        if path.exists():  # a folder cannot be replaced by a rename, nor removed at once
+            _put_back(old, path)  # of a killed process that had the same number
+            path.rename(old)
+        new.rename(path)
+        _sync(path.parent)
+    finally:
+        _put_back(old, path)
 
 
 def check_replaceable(path: Path, mark: str) -> None:
@@ -105,9 +117,14 @@ def check_replaceable(path: Path, mark: str) -> None:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Remove what killed processes left beside ``path``; no living one may be writing it."""
-    for leftover in path.parent.glob(f".{path.name}.*.part"):
-        leftover.unlink(missing_ok=True)
+    """Remove what killed processes left beside ``path``; no living one may be writing it.
+
+    The old folder that a killed process had moved aside comes back if no new one took its place.
+    """
+    for leftover in _left_beside(path, "part"):
+        _remove(leftover)
+    for old in _left_beside(path, "old"):
+        _put_back(old, path)
 
 
 @contextmanager
@@ -131,6 +148,34 @@ def writing(path: Path) -> Iterator[None]:
 
 def _beside(path: Path, what: str = "part") -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.{what}")
+
+
+def _left_beside(path: Path, what: str) -> list[Path]:
+    """Return what any process has beside ``path``, and not beside another of a longer name."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.\d+\.{what}")
+    there = path.parent.iterdir() if path.parent.is_dir() else ()
+    return [each for each in there if ours.fullmatch(each.name)]
+
+
+def _put_back(old: Path, path: Path) -> None:
+    """Move ``old``, if it is there, back to ``path`` if nothing is; remove it otherwise."""
+    if not old.exists():
+        return
+    if not path.exists():
+        old.rename(path)
+        return
+    removed = old.with_suffix(".part")  # a kill is not to leave half of it to be put back
+    _remove(removed)
+    old.rename(removed)
+    _remove(removed)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there; of a link the link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _concerns(error: OSError, path: Path) -> bool:

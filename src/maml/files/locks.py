@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
 from maml.files import paths
-from maml.files.atomic import atomic_file, writing
+from maml.files.atomic import atomic_file, atomic_folder, remove_unfinished, writing
 
 LOCKS = paths.STATE / "locks"
 POLL_SECONDS = 0.5
@@ -76,12 +76,27 @@ def held(what: Path) -> Iterator[None]:
 
 
 @contextmanager
-def all_held(paths: Iterable[Path]) -> Iterator[None]:
+def all_held(each: Iterable[Path]) -> Iterator[None]:
     """Hold the lock on each; in one order, so that no two processes wait for each other."""
     with ExitStack() as stack:
-        for path in sorted(paths):
+        for path in sorted(each):
             stack.enter_context(held(path))
         yield
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Hold the lock on a folder, and yield an empty one to fill, which replaces it.
+
+    What killed processes left beside it is removed first.
+
+    Raises:
+        UserError: as :func:`maml.files.atomic.atomic_folder`.
+    """
+    with held(folder):
+        remove_unfinished(folder)
+        with atomic_folder(folder) as unfinished:
+            yield unfinished
 
 
 def _busy(what: Path, holder: Path) -> str:

@@ -14,8 +14,8 @@ from pathlib import Path
 from maml.configuration import config as configuration
 from maml.configuration.baselines import jobs as baseline_jobs
 from maml.configuration.config import Config
-from maml.files import paths
-from maml.files.atomic import atomic_file, atomic_folder, check_replaceable
+from maml.files import locks, paths
+from maml.files.atomic import atomic_file, check_replaceable
 from maml.files.compressed import pack, packed, read_bytes
 from maml.files.errors import UserError
 from maml.results import baselines
@@ -100,7 +100,7 @@ def keep(run: str, commits: Sequence[str] = (), *, weights: bool = True) -> None
     results = [*read(config, runs), *of_baselines]
     explained = _explained(results, [full_name(commit) for commit in commits or ["HEAD"]])
     check_replaceable(kept, MANIFEST)
-    with atomic_folder(kept) as folder:
+    with locks.replacing(kept) as folder:
         for file in _worth_keeping(source, config, weights):
             content, place = file.read_bytes(), folder / file.relative_to(source)
             if file.name.startswith(("evaluation", "gradients", "baselines")):
