@@ -232,6 +232,14 @@ MISTAKES = [
         "500), so no weights could be chosen",
     ),
     (
+        "methods/baselines",
+        {"label": "Mine", "meta_gradient": "full"},
+        "methods.baselines: what is measured of the baselines lies in a folder of that name, "
+        "beside those of the methods; name the method otherwise",
+    ),
+    ("verdict/adjusted", [2, 3], "verdict.adjusted.1: must be 2, 5, 6 or 8, not 3"),
+    ("verdict/adjusted", [2, 5, 2], "verdict.adjusted: 2 is listed twice"),
+    (
         "datasets/miniimagenet/source",
         "bundled",
         "datasets.miniimagenet.source: only Omniglot is bundled; say 'official' or 'synthetic'",
@@ -286,6 +294,19 @@ def _case(number: int, path: str, value: object, message: str) -> Case:
 
 
 CASES += [_case(number, *mistake) for number, mistake in enumerate(MISTAKES)]
+
+
+@case(
+    "`probe.split: val` where snapshots are kept and there are no validation classes",
+    f"config: probe.split: {ONE_SHOT} keeps snapshots, which are probed on validation classes, "
+    "and datasets.omniglot.classes.val is 0; say 'train' or 'test'",
+)
+def no_classes_to_probe(place: Place) -> Meet:
+    raw = changed("datasets/omniglot/classes/val", 0)
+    raw["defaults"]["reported_checkpoint"] = "last"
+    raw["overrides"]["snapshots"] = [0]
+    raw["probe"] = {"split": "val"}
+    return lambda: check(raw)
 
 
 def overlay(content: bytes | None) -> Meet:

@@ -1,10 +1,13 @@
 """The configuration: what is accepted, what each mistake is answered with, and what is derived."""
 
 import copy
+import re
 from collections import OrderedDict
+from typing import get_args
 
 import pytest
 from bad_input.configs import FILE, MISSING, ONE_SHOT, RAW, changed
+from helpers import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +15,7 @@ from maml.configuration import config as configuration
 from maml.configuration.config import check, read
 from maml.configuration.consistency import check_run_name
 from maml.configuration.overlays import merge, with_values
-from maml.configuration.schema import Experiment
+from maml.configuration.schema import Experiment, VerdictSettings
 from maml.files.errors import UserError
 from maml.workflow.reference import json_schema
 
@@ -55,6 +58,28 @@ def test_a_variant_follows_its_base_into_another_protocol():
     raw = changed("experiments/new", {"variant_of": ONE_SHOT, "inner_steps": 2})
     config = check(raw | {"protocol": "paper"})
     assert config.experiment("new").inner_step_size == 0.4
+
+
+def test_validation_classes_are_asked_for_only_by_what_is_probed_on_them():
+    raw = changed("datasets/omniglot/classes/val", 0)
+    raw["defaults"]["reported_checkpoint"] = "last"
+    raw["probe"] = {"split": "val"}
+    raw["experiments"]["other"] = {"variant_of": ONE_SHOT, "snapshots": [0]}
+    check(raw)  # it is not selected
+    raw["select"]["experiments"].append("other")
+    assert mistake(raw).startswith("config: probe.split: other keeps snapshots")
+    raw["probe"] = {"split": "test"}
+    check(raw)
+
+
+def test_claims_that_may_be_adjusted_are_those_that_ask_whether_they_are():
+    asked = {
+        int(number)
+        for path in (ROOT / "src" / "maml" / "results").glob("*.py")
+        for number in re.findall(r"(\d+) in config\.verdict\.adjusted", path.read_text("utf-8"))
+    }
+    field = VerdictSettings.model_fields["adjusted"]
+    assert asked == set(get_args(get_args(field.annotation)[0])) == set(field.default)
 
 
 def test_an_experiment_may_be_trained_with_some_of_the_methods_and_is_timed_with_all():

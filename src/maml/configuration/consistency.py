@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from maml.files.errors import UserError
-from maml.files.paths import KEPT
+from maml.files.paths import BASELINES, KEPT
 
 if TYPE_CHECKING:
     from maml.configuration.config import Config
@@ -50,6 +50,11 @@ def check_together(config: Config) -> None:
         raise UserError(
             f"config: run: {KEPT} is where results of other runs are kept; name another"
         )
+    if BASELINES in config.methods:
+        raise UserError(
+            f"config: methods.{BASELINES}: what is measured of the baselines lies in a folder of "
+            "that name, beside those of the methods; name the method otherwise"
+        )
     select = config.select
     for key, known in (("experiments", config.experiments), ("methods", config.methods)):
         for name in getattr(select, key):
@@ -67,6 +72,7 @@ def check_together(config: Config) -> None:
                 f"'synthetic'"
             )
     _check_distinct("baselines.fine_tuning_step_sizes", config.baselines.fine_tuning_step_sizes)
+    _check_distinct("verdict.adjusted", config.verdict.adjusted)
     if config.baselines.validate_every > config.baselines.iterations:
         raise UserError(
             f"config: baselines.validate_every: {config.baselines.validate_every} updates are more "
@@ -195,6 +201,15 @@ def _check_experiment(config: Config, name: str) -> None:
         raise UserError(
             f"config: select.baselines: what the baselines do is chosen on validation classes, and "
             f"{data}.classes.val is 0; say 'false'"
+        )
+    if (
+        experiment.snapshots
+        and name in config.select.experiments
+        and not getattr(dataset.classes, config.probe.split)
+    ):
+        raise UserError(
+            f"config: probe.split: {name} keeps snapshots, which are probed on validation classes, "
+            f"and {data}.classes.val is 0; say 'train' or 'test'"
         )
     network = config.networks[experiment.network]
     pools = len(network.widths) if network.downsampling == "max-pool" else 0

@@ -123,7 +123,7 @@ def _configuration(config: Config) -> str:
 
 def _section(heading: str, part: type[Strict], entries: dict[str, Any]) -> str:
     """Return a part's heading, what it is, and a table of its keys with each entry's values."""
-    schema = part.model_json_schema()
+    keys = part.model_json_schema()["properties"]
     rows = [
         [
             f"`{key}`",
@@ -131,7 +131,7 @@ def _section(heading: str, part: type[Strict], entries: dict[str, Any]) -> str:
             *(_value(getattr(entry, key)) for entry in entries.values()),
             _prose(about["description"]),
         ]
-        for key, about in schema["properties"].items()
+        for key, about in keys.items()
         if "description" in about
     ]
     names = ["value"] if list(entries) == ["value"] else [f"`{name}`" for name in entries]
@@ -150,6 +150,8 @@ def _type(about: dict[str, Any]) -> str:
     if "enum" in about:
         return " or ".join(f"`{option}`" for option in about["enum"])
     if about.get("type") == "array":
+        if "enum" in about["items"]:
+            return f"list of {_type(about['items'])}"
         kind, *bounds = _type(about["items"]).split(" ", maxsplit=1)
         return " ".join([f"list of {kind}s", *bounds])
     if "$ref" in about or about.get("type") == "object":

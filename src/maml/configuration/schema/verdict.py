@@ -1,5 +1,7 @@
 """How the paper's claims are judged."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from maml.configuration.schema.strict import Strict
@@ -39,7 +41,7 @@ class VerdictSettings(Strict):
     from_iteration: int = Field(
         default=1000, ge=0, description="The iteration from which on both must hold."
     )
-    adjusted: list[int] = Field(
+    adjusted: list[Literal[2, 5, 6, 8]] = Field(
         default=[2, 5, 6, 8],
         description="Claims whose cells are adjusted for their number (Holm), as *reproduced* is a "
         "rejection there.",
