@@ -1,37 +1,14 @@
 """Make the copy of Omniglot that ships with the project: 32,460 drawings in 3 MB."""
 
 import json
-import lzma
+from importlib import resources
 from pathlib import Path
 
 from maml.data.omniglot import BUNDLE, SIDE, read_archives
 from maml.files import locks
 from maml.files.atomic import check_replaceable
+from maml.files.compressed import pack
 from maml.files.errors import UserError
-
-LICENSE = """\
-The MIT License (MIT)
-
-Copyright (c) 2015 Brenden Lake
-
-Permission is hereby granted, free of charge, to any person obtaining a copy
-of this software and associated documentation files (the "Software"), to deal
-in the Software without restriction, including without limitation the rights
-to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
-copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all
-copies or substantial portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
-IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
-FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
-AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
-LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
-OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
-SOFTWARE.
-"""
 
 
 def bundle(raw: Path, out: Path) -> None:
@@ -64,6 +41,6 @@ def bundle(raw: Path, out: Path) -> None:
     }
     with locks.replacing(out) as folder:
         (folder / about_name).write_text(json.dumps(about, indent=0) + "\n", encoding="utf-8")
-        packed = lzma.compress(drawings.bits.tobytes(), preset=9 | lzma.PRESET_EXTREME)
-        (folder / bits_name).write_bytes(packed)
-        (folder / "LICENSE").write_text(LICENSE, encoding="utf-8")
+        (folder / bits_name).write_bytes(pack(drawings.bits.tobytes()))
+        licence = resources.files("maml.data").joinpath("bundled", "LICENSE")
+        (folder / "LICENSE").write_bytes(licence.read_bytes())

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maml.files.errors import UserError
 
-FORMATS = ("PNG", "JPEG")  # what the data sets are published in; no other decoder is let near them
+DECODED = ("PNG", "JPEG")  # what the data sets are published in; no other decoder is let near them
 MAX_PIXELS = 64 * 2**20  # more than any image of ILSVRC2012 has
 
 
@@ -40,7 +40,7 @@ def decode(
     try:
         with (
             warnings.catch_warnings(action="ignore"),  # of what the checks below refuse anyway
-            Image.open(io.BytesIO(content), formats=FORMATS) as image,
+            Image.open(io.BytesIO(content), formats=DECODED) as image,
         ):
             width, height = image.size
             if (size and image.size != size) or (modes and image.mode not in modes):
@@ -57,7 +57,7 @@ def decode(
     except UserError:
         raise
     except UnidentifiedImageError as error:
-        raise UserError(f"{where} is no {' or '.join(FORMATS)} image, or a damaged one") from error
+        raise UserError(f"{where} is no {' or '.join(DECODED)} image, or a damaged one") from error
     except Exception as error:  # a damaged image can raise nearly anything
         reason = " ".join(str(error).split())
         raise UserError(f"{where} is not a readable image ({reason})") from error

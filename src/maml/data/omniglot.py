@@ -7,6 +7,7 @@ decoded content proves that both are the same.
 import hashlib
 import json
 import lzma
+import statistics
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -108,13 +109,13 @@ def read_archives(raw: Path) -> Drawings:
             classes.append(name)
             files.append(sorted(found[name]))
             bits.append([found[name][file] for file in files[-1]])
+    if not classes:
+        raise UserError(f"{raw}: the archives hold no images")
     counts = {name: len(of_class) for name, of_class in zip(classes, bits, strict=True)}
-    usual = max(counts.values(), key=list(counts.values()).count, default=0)
+    usual = statistics.mode(counts.values())
     for name, count in counts.items():
         if count != usual:
             raise UserError(f"{raw}: {name} has {count} drawings where others have {usual}")
-    if not classes:
-        raise UserError(f"{raw}: the archives hold no images")
     return Drawings(classes, files, np.stack([np.stack(of_class) for of_class in bits]))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from maml.configuration.schema import Dataset
 from maml.data import miniimagenet, omniglot
-from maml.data.images import FORMATS, decode
+from maml.data.images import DECODED, decode
 from maml.files.errors import UserError
 from maml.files.systemfiles import is_system_file
 
@@ -60,7 +60,7 @@ def read_folder(folder: str | Path, dataset: Dataset) -> OwnImages:
     for label, of_class in enumerate(folders or [folder]):
         paths = _content(of_class)
         if not paths:
-            raise UserError(f"{of_class} holds no {' or '.join(FORMATS)} images")
+            raise UserError(f"{of_class} holds no {' or '.join(DECODED)} images")
         for path in paths:
             if path.is_dir():
                 raise UserError(
