@@ -145,10 +145,13 @@ def test_numbers_are_read_only_when_they_are_shown(job, clock):
         shown.update(1000, loss=0.5)
 
 
-def test_a_heartbeat_of_another_version_is_none(job):
+def test_a_heartbeat_of_another_version_or_a_damaged_one_is_none(job):
+    with Progress(job, "training", 2):
+        pass
     path = paths.heartbeat(job.run, job.experiment, job.method, job.seed)
-    path.parent.mkdir(parents=True)
-    for text in ("", "[]", '{"state": "training"}'):
+    lacking = '{"state": "training"}'
+    other = json.dumps(json.loads(path.read_text()) | {"updated": "yesterday"})
+    for text in ("", "[]", lacking, other, 100_000 * "["):
         path.write_text(text)
         assert Heartbeat.read(job) is None
 

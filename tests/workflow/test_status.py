@@ -166,9 +166,26 @@ def test_results_that_were_removed_are_waited_for(job):
     assert status_of(job).state == "waiting"
 
 
-def test_a_damaged_evaluation_is_named(job):
+HEADING = "checkpoint,queries,task,step,accuracy,loss"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "nonsense",
+        "# []\n",
+        "# " + 100_000 * "[",
+        f"# {{}}\n{HEADING}\nbest,1,0,3\n",
+        f"# {{}}\n{HEADING}\nbest,1,0,3,half,1\n",
+        "# {}\nqueries\n1\n",
+        f"# {{}}\n{HEADING}\n{200_000 * 'x'},1,0,3,0.5,1\n",
+        b"\xff",
+    ],
+    ids=["text", "list", "brackets", "short row", "word", "column", "long field", "no text"],
+)
+def test_a_damaged_evaluation_is_named(job, content):
     path = evaluation(job)
-    path.write_text("nonsense")
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     assert status_of(job).state == "failed"
     assert str(path) in status_of(job).note
 

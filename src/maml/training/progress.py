@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, SupportsFloat
 
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
@@ -63,12 +64,14 @@ class Heartbeat:
 
     @classmethod
     def read(cls, job: Job) -> Heartbeat | None:
-        """Return a job's heartbeat; None where it never ran, or an other version wrote the file."""
+        """Return a job's heartbeat; None where it never ran, or what is there is none."""
         try:
-            return cls(**json.loads(_heartbeat_path(job).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            return _HEARTBEAT.validate_json(_heartbeat_path(job).read_bytes())
+        except (OSError, ValueError):
             return None
 
+
+_HEARTBEAT = TypeAdapter(Heartbeat)
 
 EVERY_SECONDS = {"bar": 0.2, "heartbeat": 2.0, "line": 30.0, "events": 30.0}
 

@@ -32,6 +32,18 @@ WATCH_SECONDS = 1.0
 QUEUE_SECONDS = 30.0  # a scheduler is asked less often: it has others to serve
 PLAIN_WIDTH = 120  # columns where no terminal says how many
 
+# What a damaged evaluation raises: TypeError where a row is short, RecursionError where brackets
+# have no end.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    RecursionError,
+    csv.Error,
+)
+
 STYLES = {
     "failed": "bold red",
     "diverged": "bold red",
@@ -127,7 +139,7 @@ def _result(job: Job, beat: Heartbeat | None, evaluation: Path, changed: int) ->
     )
     try:
         accuracy, outcome = _reported(evaluation, changed, reported)
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except UNREADABLE as error:
         return Status(job, "failed", beat=beat, note=f"{evaluation} cannot be read: {error!r}")
     if accuracy is None:
         return Status(job, "diverged", beat=beat, note=outcome)
