@@ -252,6 +252,21 @@ def test_what_somebody_else_put_there_is_not_replaced(project):
         kept.keep("tiny")
 
 
+def test_a_name_that_no_run_has_is_answered_with_those_there_are(project):
+    with pytest.raises(UserError, match=r"^there is no kept run 'tiny' .*; there are: none$"):
+        kept.render_again("tiny")
+    kept.keep("tiny")
+    for place, what, keep in (
+        ("results", "run", kept.keep),
+        ("results/kept", "kept run", kept.render_again),
+    ):
+        said = f"^there is no {what} 'tyni' .{place}/tyni/config.yaml is missing.; there are: tiny$"
+        with pytest.raises(UserError, match=said):
+            keep("tyni")
+    assert not Path("results/tyni").exists()
+    assert [path.name for path in paths.KEPT.iterdir()] == ["tiny"]
+
+
 def test_a_damaged_manifest_is_said(project):
     kept.keep("tiny")
     (paths.KEPT / "tiny" / "kept.json").write_text("{")

@@ -65,7 +65,7 @@ class Manifest:
         path = folder / MANIFEST
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{path} is damaged ({error}); `git checkout {path}` brings it back"
             ) from error
@@ -90,10 +90,11 @@ def keep(run: str, commits: Sequence[str] = (), *, weights: bool = True) -> None
         weights: False leaves them, snapshots and cards out, as of a run too short to be of use.
 
     Raises:
-        UserError: the run is not whole, its code is not that of these commits, or there would be
-            more than ``MOST_BYTES`` in all.
+        UserError: there is no such run, it is not whole, its code is not that of these commits, or
+            there would be more than ``MOST_BYTES`` in all.
     """
     source, kept = paths.RESULTS / run, paths.KEPT / run
+    _check_there("run", run, paths.RESULTS)
     config = configuration.read([paths.configuration(run)])
     runs = paths.runs(run)
     of_baselines = [result for cell in baselines.collect(config, runs) for result in cell.results]
@@ -115,8 +116,13 @@ def keep(run: str, commits: Sequence[str] = (), *, weights: bool = True) -> None
 
 
 def render_again(run: str) -> None:
-    """Render tables, verdict, figures and cards of a kept run again, from what is kept."""
+    """Render tables, verdict, figures and cards of a kept run again, from what is kept.
+
+    Raises:
+        UserError: there is no such run, or what is kept of it is damaged.
+    """
     folder = paths.KEPT / run
+    _check_there("kept run", run, paths.KEPT)
     manifest = Manifest.read(folder)
     _render(configuration.read([folder / "config.yaml"]), folder, manifest.weights)
     Manifest(manifest.commits, contents(folder), manifest.weights).write(folder)
@@ -136,6 +142,16 @@ def contents(folder: Path) -> dict[str, str]:
 def content_digest(path: Path) -> str:
     """Return the sha256 of what a file holds, compressed or not."""
     return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+def _check_there(what: str, run: str, place: Path) -> None:
+    """Refuse the name of a run that is not in ``place``, and say what is."""
+    there = sorted(path.parent.name for path in place.glob("*/config.yaml"))
+    if run not in there:
+        raise UserError(
+            f"there is no {what} {run!r} ({place / run / 'config.yaml'} is missing); there are: "
+            f"{', '.join(there) or 'none'}"
+        )
 
 
 def _worth_keeping(source: Path, config: Config, weights: bool) -> Iterator[Path]:
