@@ -111,6 +111,18 @@ def test_a_row_shows_each_job_in_its_time(small, capsys):
     assert line == "a" * 47 + "|" + "b" * 16
 
 
+@pytest.mark.parametrize("count", [27, 60, 500])
+def test_no_two_pairs_have_the_same_letter(count, capsys):
+    rows = [[clusterplan.Slot(job(f"job-{n}"), 0, 1)] for n in range(count)]
+    clusterplan._print_schedule(clusterplan.Console(width=120), rows, "GPU", {})
+    lines = capsys.readouterr().out.splitlines()
+    drawn, named = lines[:count], lines[count:]
+    letters = [line.split()[-1][0] for line in drawn]
+    assert len(set(letters)) == count
+    assert all(line.split()[-1] == letters[n] * clusterplan.COLUMNS for n, line in enumerate(drawn))
+    assert [line.split()[:2] for line in named] == [[x, f"job-{n}"] for n, x in enumerate(letters)]
+
+
 @pytest.mark.parametrize(
     ("machines", "said"),
     [((), "no GPU was measured .* srun --gpus=1 maml plan"), ((H100, "cuda: A"), "--machine")],

@@ -2,7 +2,9 @@
 
 import heapq
 import math
+import string
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,8 +155,8 @@ def _print_schedule(
         asked: experiment and method → seconds, where that is to be said.
     """
     whole = wall_seconds(rows)
-    names = list(dict.fromkeys(slot.job[:2] for row in rows for slot in row))
-    letters = {name: chr(ord("a") + index % 26) for index, name in enumerate(names)}
+    names = dict.fromkeys(slot.job[:2] for row in rows for slot in row)
+    letters = dict(zip(names, _letters(), strict=False))
     for number, row in enumerate(rows):
         line = ""
         for slot in row:
@@ -167,3 +169,9 @@ def _print_schedule(
     for name, letter in letters.items():
         asks = f", asks for {duration(asked[name])}" if name in asked else ""
         console.print(f"  {letter} {' '.join(name)}{asks}")
+
+
+def _letters() -> Iterator[str]:
+    """Yield letters, each once: those of a keyboard, then those of other alphabets."""
+    yield from string.ascii_letters
+    yield from filter(str.isalpha, map(chr, range(0x100, sys.maxunicode)))
