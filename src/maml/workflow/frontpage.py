@@ -83,7 +83,7 @@ def results(config: Config, kept: Path) -> str:
 
 
 def _best(protocol: Config, kept: Path) -> dict[Column, Run]:
-    """Return column → the kept run that has most of it: iterations first, then seeds."""
+    """Return column → the kept run that has most of it: of iterations, methods, seeds."""
     found: dict[Column, Run] = {}
     for folder in sorted(path.parent for path in kept.glob("*/config.yaml")):
         for column, run in _of_run(protocol, folder):

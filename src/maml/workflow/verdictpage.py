@@ -175,7 +175,9 @@ def _read(path: Path, **types: type) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype=types)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); `git checkout` it") from None
+        raise UserError(
+            f"{path} is damaged ({error}); `git checkout {path}` brings it back"
+        ) from None
 
 
 def _runs(kept: Path) -> Iterator[Kept]:
