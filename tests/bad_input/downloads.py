@@ -138,7 +138,7 @@ def wrong_size(place: Place) -> Meet:
 
 @case(
     "too little room on the disk",
-    "data/raw has not enough room: … are needed, 0.0 MB are free; make room, or keep the whole "
+    "data/raw has not enough room: … are needed, 1.0 kB are free; make room, or keep the whole "
     "project on a larger disk; where only data/ is a link to one, neither git nor DVC records the "
     "images",
 )

@@ -41,8 +41,8 @@ def test_says_now_and_then_how_much_has_arrived(remote, tmp_path, capsys, monkey
     fetch(remote, tmp_path)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 30
-    assert lines[-1] == "data.zip: 0.3 MB of 0.3 MB"
-    assert lines[14] == "data.zip: 0.1 MB of 0.3 MB"
+    assert lines[-1] == "data.zip: 300.0 kB of 300.0 kB"
+    assert lines[14] == "data.zip: 150.0 kB of 300.0 kB"
 
 
 def test_a_verified_file_is_not_fetched_again_and_a_damaged_one_is(server, remote, tmp_path):
@@ -226,7 +226,7 @@ def test_no_network(tmp_path, server):
 def test_no_room(server, remote, tmp_path, monkeypatch):
     (tmp_path / "data.zip.part").write_bytes(CONTENT[:100_000])
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: SimpleNamespace(free=150_000))
-    with pytest.raises(UserError, match=r"0\.2 MB are needed, 0\.1 MB are free"):
+    with pytest.raises(UserError, match=r"200\.0 kB are needed, 150\.0 kB are free"):
         fetch(remote, tmp_path)
     assert files(tmp_path) == {"data.zip.part": CONTENT[:100_000]}
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: SimpleNamespace(free=250_000))

@@ -191,7 +191,7 @@ def test_what_decides_a_number_counts(changed_by, name, old, new, jobs):
         ("training/train.py", "starts afresh; {changes}", "begins anew; {changes}"),
         ("files/locks.py", "POLL_SECONDS = 0.5", "POLL_SECONDS = 5.0"),
         ("configuration/schema/network.py", "Filters or units", "Units"),
-        ("workflow/plan.py", "PLAIN_WIDTH = 120", "PLAIN_WIDTH = 100"),
+        ("workflow/console.py", "PLAIN_WIDTH = 120", "PLAIN_WIDTH = 100"),
     ],
 )
 def test_what_is_said_or_only_keeps_order_does_not(changed_by, name, old, new):

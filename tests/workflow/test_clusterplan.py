@@ -11,6 +11,7 @@ from maml.configuration import config
 from maml.files.errors import UserError
 from maml.workflow import clusterplan, measured, throughput
 from maml.workflow.clusterplan import print_cluster_plan, schedule, utilisation, wall_seconds
+from maml.workflow.console import console
 from maml.workflow.measured import Speed
 
 H100 = "cuda: NVIDIA H100 80GB HBM3"
@@ -106,7 +107,7 @@ def test_a_plan_says_hours_schedule_attempts_and_disk(small, speed, capsys):
 
 def test_a_row_shows_each_job_in_its_time(small, capsys):
     rows = [[clusterplan.Slot(job("a"), 0, 30), clusterplan.Slot(job("b"), 30, 40)]]
-    clusterplan._print_schedule(clusterplan.Console(width=120), rows, "GPU", {})
+    clusterplan._print_schedule(console(), rows, "GPU", {})
     line = capsys.readouterr().out.splitlines()[0].split()[-1]
     assert line == "a" * 47 + "|" + "b" * 16
 
@@ -114,7 +115,7 @@ def test_a_row_shows_each_job_in_its_time(small, capsys):
 @pytest.mark.parametrize("count", [27, 60, 500])
 def test_no_two_pairs_have_the_same_letter(count, capsys):
     rows = [[clusterplan.Slot(job(f"job-{n}"), 0, 1)] for n in range(count)]
-    clusterplan._print_schedule(clusterplan.Console(width=120), rows, "GPU", {})
+    clusterplan._print_schedule(console(), rows, "GPU", {})
     lines = capsys.readouterr().out.splitlines()
     drawn, named = lines[:count], lines[count:]
     letters = [line.split()[-1][0] for line in drawn]

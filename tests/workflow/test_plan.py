@@ -84,8 +84,8 @@ def test_a_plan_names_jobs_devices_data_disk_and_time(small, speed, said):
     assert lines[2] == "omniglot-5way-1shot maml 3 0 1.0 s 1 h 1 min 1 min 3 h 6 min"
     assert lines[3] == "omniglot-5way-1shot fomaml 3 0 1.0 s 1 h 1 min 1 min 3 h 6 min"
     assert lines[4].endswith("2 cores, 2 jobs at a time with 1 thread each")
-    assert lines[5] == "data omniglot is to be downloaded, 16 MB"
-    assert re.fullmatch(r"disk about \d+ MB needed, [\d.]+ [MG]B free", lines[6])
+    assert lines[5] == "data omniglot is to be downloaded, 15.9 MB"
+    assert re.fullmatch(r"disk about [\d.]+ MB needed, [\d.]+ [MG]B free", lines[6])
     assert lines[7].startswith("time left about 3 h 6 min (measured with one job alone; 2 side")
     assert len(lines) == 8
 
@@ -235,7 +235,7 @@ def test_a_device_that_is_not_there_is_said(overlay, said):
 @pytest.mark.parametrize(
     ("text", "files", "data"),
     [
-        ("", [], "omniglot is to be downloaded, 16 MB"),
+        ("", [], "omniglot is to be downloaded, 15.9 MB"),
         ("mirror: /mirror", [], "omniglot is to be fetched from /mirror"),
         (
             "mirror: 'https://user:secret@mirror.example:8080/data'",
@@ -279,7 +279,7 @@ def test_cores_are_counted_where_no_system_says_which_are_ours(monkeypatch):
 def test_a_full_disk_is_said(small, speed, said, monkeypatch):
     usage = shutil.disk_usage(".")._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    assert said(small)[6].endswith("needed, 1 kB free: not enough; make room, or run elsewhere")
+    assert said(small)[6].endswith("needed, 1.0 kB free: not enough; make room, or run elsewhere")
 
 
 def test_the_disk_holds_data_and_results(paper, here):

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from maml.configuration.schema import Dataset
 from maml.data import mirrors, synthetic
 from maml.data.fetch import (
@@ -17,7 +19,6 @@ from maml.data.fetch import (
     check_room,
     fault,
     fetch,
-    megabytes,
     shown,
 )
 from maml.data.official import FILES, HOMES
@@ -150,7 +151,7 @@ def _fetch_all(dataset: Dataset, files: list[Remote], out: Path, mirror: str | N
         check_room(folder, sum(remote.size or 0 for remote in files) - there)
         for remote in files:
             fetch(remote, folder)
-            size = megabytes((folder / remote.name).stat().st_size)
+            size = decimal((folder / remote.name).stat().st_size)
             checked = "verified" if remote.checksum else "of unknown checksum"
             print(f"{remote.name}: {size}, {checked}", file=sys.stderr, flush=True)
         source = _copied_from(dataset, folder, shown(mirror)) if mirror else HOMES[dataset.format]

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import pooch
 import requests
+from rich.filesize import decimal
 
 from maml.data.remote import Remote
 from maml.files.errors import UserError
@@ -60,18 +61,13 @@ def shown(url: str) -> str:
     return _LOGIN.sub("", url)
 
 
-def megabytes(size: int) -> str:
-    """Return a size in bytes for people: ``9.5 MB``."""
-    return f"{size / 1e6:,.1f} MB"
-
-
 def check_room(folder: Path, needed: int) -> None:
     """Refuse to begin what does not fit on the disk; bytes."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{folder.parent} has not enough room: {megabytes(needed)} are needed, "
-            f"{megabytes(free)} are free; make room, or keep the whole project on a "
+            f"{folder.parent} has not enough room: {decimal(needed)} are needed, "
+            f"{decimal(free)} are free; make room, or keep the whole project on a "
             "larger disk; where only data/ is a link to one, neither git nor DVC records the images"
         )
 
@@ -220,8 +216,8 @@ class _Transfer:
         self.file.write(piece)
         if time.monotonic() - self.said > LINE_SECONDS:
             self.said = time.monotonic()
-            whole = f" of {megabytes(self.total)}" if self.total else ""
-            line = f"{self.remote.name}: {megabytes(done + len(piece))}{whole}"
+            whole = f" of {decimal(self.total)}" if self.total else ""
+            line = f"{self.remote.name}: {decimal(done + len(piece))}{whole}"
             print(line, file=sys.stderr, flush=True)
 
     def flush(self) -> None:

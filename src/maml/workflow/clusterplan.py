@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from maml.configuration import config as configuration
 from maml.configuration.config import Config
 from maml.training.progress import duration
 from maml.workflow import cardspeeds, throughput
+from maml.workflow.console import console
 from maml.workflow.measured import the_machine
-from maml.workflow.plan import PLAIN_WIDTH, besides, job_key, needed_bytes, pieces, size
+from maml.workflow.plan import besides, job_key, needed_bytes, pieces
 from maml.workflow.remaining import remaining
 from maml.workflow.timelimits import TimeLimits
 
@@ -96,18 +98,16 @@ def print_cluster_plan(
         limits = TimeLimits(config)
         asked = {pair: 60.0 * limits.training(job) for pair, job in jobs.items()}
     work = pieces(config, left, speeds)
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    out = console()
     done = sum(not value for value in left.values())
-    console.print(f"run {config.run}: {len(left)} trainings with an evaluation each, {done} done")
+    out.print(f"run {config.run}: {len(left)} trainings with an evaluation each, {done} done")
     on_cpu = config.runtime.device == "cpu"
     one, several = ("job", "jobs at a time") if on_cpu else ("GPU", "GPUs")
     if others := besides(config):
-        console.print(f"besides, each {'a job' if on_cpu else 'on a GPU'}: {others}")
-    console.print(
-        f"on {machine}, as measured there; {sum(work.values()) / 3600:.1f} {one}-hours left"
-    )
+        out.print(f"besides, each {'a job' if on_cpu else 'on a GPU'}: {others}")
+    out.print(f"on {machine}, as measured there; {sum(work.values()) / 3600:.1f} {one}-hours left")
     if note:
-        console.print(note)
+        out.print(note)
     if work:
         table = Table(box=None)
         for heading in (several, "time", "in use"):
@@ -115,22 +115,22 @@ def print_cluster_plan(
         for gpus in GPUS:
             rows = schedule(work, gpus)
             table.add_row(str(gpus), duration(wall_seconds(rows)), f"{utilisation(rows):.0%}")
-        console.print(table)
+        out.print(table)
         rows = schedule(work, SHOWN_GPUS)
-        console.print(
+        out.print(
             f"{len(rows)} {several}, the longest first: {duration(wall_seconds(rows))},"
             f" {utilisation(rows):.0%} in use"
         )
-        _print_schedule(console, rows, one, asked)
+        _print_schedule(out, rows, one, asked)
     limit = 60 * config.resources.train.minutes
     for (experiment, method, _), seconds in _longest(work).items():
         if seconds > limit:
             attempts = math.ceil(seconds / limit)
-            console.print(
+            out.print(
                 f"{experiment} {method} takes {duration(seconds)}: about {attempts} attempts of"
                 f" resources.train.minutes, {config.resources.train.minutes}"
             )
-    console.print(f"disk: about {size(needed_bytes(config, left))} on the shared file system")
+    out.print(f"disk: about {decimal(needed_bytes(config, left))} on the shared file system")
 
 
 def _longest(
@@ -144,12 +144,12 @@ def _longest(
 
 
 def _print_schedule(
-    console: Console, rows: list[list[Slot]], one: str, asked: dict[tuple[str, str], float]
+    out: Console, rows: list[list[Slot]], one: str, asked: dict[tuple[str, str], float]
 ) -> None:
     """Print a line a GPU, a letter for each experiment and method, and how long it asks for.
 
     Args:
-        console: where.
+        out: where.
         rows: the jobs of each GPU.
         one: what a GPU is called.
         asked: experiment and method → seconds, where that is to be said.
@@ -165,10 +165,10 @@ def _print_schedule(
                 line += letter * (width - 1) + "|"
             else:
                 line += letter * max(width, 1)
-        console.print(f"  {one} {number}  {line[:COLUMNS].ljust(COLUMNS, '.')}")
+        out.print(f"  {one} {number}  {line[:COLUMNS].ljust(COLUMNS, '.')}")
     for name, letter in letters.items():
         asks = f", asks for {duration(asked[name])}" if name in asked else ""
-        console.print(f"  {letter} {' '.join(name)}{asks}")
+        out.print(f"  {letter} {' '.join(name)}{asks}")
 
 
 def _letters() -> Iterator[str]:

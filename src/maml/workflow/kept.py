@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from maml.configuration import config as configuration
 from maml.configuration.baselines import jobs as baseline_jobs
 from maml.configuration.config import Config
@@ -209,7 +211,7 @@ def _check_size(kept: Path, folder: Path) -> None:
     if total > MOST_BYTES:
         own = sum(path.stat().st_size for path in files if path.is_relative_to(folder))
         raise UserError(
-            f"{kept} would have {own / 1e6:.1f} MB and {kept.parent} {total / 1e6:.1f} MB in all, "
-            f"and git is to hold no more than {MOST_BYTES / 1e6:.0f} MB of results; remove a kept "
-            "run, or keep this one --without-weights"
+            f"{kept} would have {decimal(own)} and {kept.parent} {decimal(total)} in all, and git "
+            f"is to hold no more than {decimal(MOST_BYTES)} of results; remove a kept run, or keep "
+            "this one --without-weights"
         )

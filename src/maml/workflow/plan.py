@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from maml.compute import arithmetic, devices
@@ -26,6 +26,7 @@ from maml.files.words import counted
 from maml.networks.network import parameter_shapes
 from maml.training.progress import duration
 from maml.workflow import throughput
+from maml.workflow.console import console
 from maml.workflow.measured import Speed
 from maml.workflow.remaining import (
     Remaining,
@@ -36,7 +37,6 @@ from maml.workflow.remaining import (
     whole,
 )
 
-PLAIN_WIDTH = 120  # columns where no terminal says how many
 LONG_SECONDS = 24 * 3600.0  # a run that takes longer is told of shorter ones
 PRESETS = Path("workflow/presets")
 BYTES_PER_ROW = 30  # of evaluation.csv
@@ -79,7 +79,6 @@ def print_plan(config: Config, cores: int | None = None, *, elsewhere: bool = Fa
         cores: CPU cores that the run may use; all by default.
         elsewhere: the jobs run on other machines, whose speed cannot be measured here.
     """
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     left = {job_key(job): remaining(job) for job in config.jobs()}
     workers, speeds, unknown = None, {}, "the jobs run on other machines" if elsewhere else ""
     if not elsewhere:
@@ -90,8 +89,9 @@ def print_plan(config: Config, cores: int | None = None, *, elsewhere: bool = Fa
         except UNMEASURABLE as error:
             unknown = " ".join(str(error).split())
     done = sum(not value for value in left.values())
-    console.print(f"run {config.run}: {len(left)} trainings with an evaluation each, {done} done")
-    console.print(_table(config, left, speeds))
+    out = console()
+    out.print(f"run {config.run}: {len(left)} trainings with an evaluation each, {done} done")
+    out.print(_table(config, left, speeds))
     lines = {
         "devices": workers.devices if workers else f"unknown: {unknown}",
         "data": "; ".join(_data(config, slug, name) for slug, name in config.slugs().items()),
@@ -109,7 +109,7 @@ def print_plan(config: Config, cores: int | None = None, *, elsewhere: bool = Fa
     grid = Table.grid(padding=(0, 2))
     for name, value in lines.items():
         grid.add_row(name, value)
-    console.print(grid)
+    out.print(grid)
 
 
 def job_key(job: Job) -> tuple[str, str, int]:
@@ -269,7 +269,7 @@ def _data(config: Config, slug: str, name: str) -> str:
         case _ if mirror:
             return f"{name} is to be fetched from {shown(mirror)}"
         case _:
-            return f"{name} is to be downloaded, {size(_published_bytes(dataset))}"
+            return f"{name} is to be downloaded, {decimal(_published_bytes(dataset))}"
 
 
 def _prepared(slug: str) -> bool:
@@ -286,9 +286,9 @@ def _disk(config: Config, left: Left) -> str:
     try:
         free = shutil.disk_usage(Path.cwd()).free
     except OSError as error:
-        return f"about {size(needed)} needed; what is free is unknown: {error}"
+        return f"about {decimal(needed)} needed; what is free is unknown: {error}"
     few = "" if needed < free else ": not enough; make room, or run elsewhere"
-    return f"about {size(needed)} needed, {size(free)} free{few}"
+    return f"about {decimal(needed)} needed, {decimal(free)} free{few}"
 
 
 def needed_bytes(config: Config, left: Left) -> int:
@@ -341,10 +341,3 @@ def _is_synthetic(config: Config) -> bool:
 
 def _short(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
-
-
-def size(count: int) -> str:
-    """Return a number of bytes for people, in powers of 1,000."""
-    if count < 1e6:
-        return f"{count / 1e3:.0f} kB"
-    return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"

@@ -7,7 +7,6 @@ import csv
 import json
 import os
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -25,12 +24,12 @@ from maml.configuration.config import Config, Job
 from maml.files import paths
 from maml.training.progress import Heartbeat, duration
 from maml.workflow import queue
+from maml.workflow.console import console
 from maml.workflow.remaining import baselines_file, probe_file, probed
 
 SILENT_SECONDS = 600  # a job of another host that says nothing for so long has stopped
 WATCH_SECONDS = 1.0
 QUEUE_SECONDS = 30.0  # a scheduler is asked less often: it has others to serve
-PLAIN_WIDTH = 120  # columns where no terminal says how many
 
 # What a damaged evaluation raises: TypeError where a row is short, RecursionError where brackets
 # have no end.
@@ -208,23 +207,23 @@ def show(config: Config, watch: bool) -> None:
         config: whose jobs.
         watch: refresh until all are done or the user interrupts.
     """
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    out = console()
     queued, asked = queue.by_output(), time.monotonic()
     statuses = [status_of(job, queued) for job in config.jobs()]
     besides = others(config, queued)
     if not watch:
-        console.print(_render(config.run, statuses, besides, plain=not console.is_terminal))
+        out.print(_render(config.run, statuses, besides, plain=not out.is_terminal))
         return
     try:
-        with Live(console=console, auto_refresh=False) as live:
+        with Live(console=out, auto_refresh=False) as live:
             while True:
                 live.update(
                     _render(
                         config.run,
                         statuses,
                         besides,
-                        plain=not console.is_terminal,
-                        lines=console.height if console.is_terminal else None,
+                        plain=not out.is_terminal,
+                        lines=out.height if out.is_terminal else None,
                     ),
                     refresh=True,
                 )
@@ -274,8 +273,8 @@ def _render(
         table.add_row(*_cells(status))
     counts = Counter(status.state for status in statuses)
     done = sum(status.finished for status in statuses)
-    others = [f"{counts[state]} {state}" for state in STYLES if state != "done" and counts[state]]
-    summary = ", ".join([f"{done} of {len(statuses)} done", *others])
+    rest = [f"{counts[state]} {state}" for state in STYLES if state != "done" and counts[state]]
+    summary = ", ".join([f"{done} of {len(statuses)} done", *rest])
     if hidden := len(statuses) - len(shown):
         summary += f" ({hidden} more than fit here)"
     below = [_summary(kind, states) for kind, states in besides.items()]
