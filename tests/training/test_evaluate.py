@@ -12,7 +12,9 @@ from maml.data.download import download
 from maml.data.prepare import prepare
 from maml.files.provenance import file_digest
 from maml.tasks.episodes import TaskSpace, gather
+from maml.training import evaluate as module
 from maml.training.evaluate import evaluate
+from maml.training.progress import Heartbeat
 from maml.training.train import train
 from maml.training.weights import load
 
@@ -112,6 +114,19 @@ def test_a_further_evaluation_says_so_and_leaves_the_first_alone(evaluated, tmp_
         for name in ("evaluation", "evaluation-training-classes")
     ]
     assert heads[1] == heads[0] | {"further": "training-classes"}
+
+
+def test_a_further_evaluation_leaves_the_job_done(evaluated, tmp_path, monkeypatch):
+    job, _, out = evaluated
+    evaluate(job, tmp_path / "data", out)
+    before = Heartbeat.read(job)
+    assert before.state == "done"
+    evaluate(job, tmp_path / "data", out, "training-classes")
+    assert Heartbeat.read(job) == before
+    monkeypatch.setattr(module, "evaluate_weights", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        evaluate(job, tmp_path / "data", out, "training-classes")
+    assert Heartbeat.read(job) == before
 
 
 def test_is_the_same_each_time(evaluated, tmp_path):

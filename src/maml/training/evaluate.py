@@ -52,7 +52,9 @@ def evaluate(job: Job, data_folder: Path, folder: Path, further: str | None = No
         files = {name: folder / f"{name}.safetensors" for name in WEIGHTS}
         trained = {name: trained_as(file, job) for name, file in files.items()}
         outcome = outcome_in(folder / "training.json")
-        _evaluate(job, data_folder, trained, files, outcome, path, further=further)
+        # A further evaluation may run beside the first, or after it, whose heartbeat is the job's.
+        first = further is None
+        _evaluate(job, data_folder, trained, files, outcome, path, further=further, heartbeat=first)
 
 
 def evaluate_snapshot(job: Job, data_folder: Path, folder: Path, iteration: int) -> None:
@@ -85,7 +87,7 @@ def _evaluate(
     path: Path,
     *,
     further: str | None = None,
-    heartbeat: bool = True,
+    heartbeat: bool,
 ) -> None:
     """Measure weights on all test tasks, or in a further way, and write ``path``."""
     tasks = job.settings.test_tasks
