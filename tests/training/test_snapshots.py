@@ -99,6 +99,17 @@ def test_that_are_listed_later_are_kept_from_then_on(job, glyphs, tmp_path, at_i
     assert "no snapshot of 1, 2: it goes on from iteration 6\n" in capsys.readouterr().err
 
 
+def test_nothing_stays_of_one_that_a_killed_process_had_begun(job, glyphs, tmp_path):
+    begun = [paths.snapshot(tmp_path / "out", number) for number in (3, 5)]  # 5: listed no more
+    unfinished = [path.with_name(f".{path.name}.4711.part") for path in begun]
+    begun[0].parent.mkdir(parents=True)
+    for path in unfinished:
+        path.write_bytes(b"half")
+    train(job, glyphs, tmp_path / "out")
+    assert iterations(tmp_path / "out") == [0, 3, 4]
+    assert not any(path.exists() for path in unfinished)
+
+
 def test_of_another_training_are_removed(job, glyphs, tmp_path, capsys):
     train(job, glyphs, tmp_path / "out")
     evaluate_snapshot(job, glyphs, tmp_path / "out", 3)

@@ -127,6 +127,12 @@ def remove_unfinished(path: Path) -> None:
         _put_back(old, path)
 
 
+def remove_all_unfinished(folder: Path) -> None:
+    """Remove what killed processes left in a folder, whatever it was to become."""
+    for leftover in folder.glob(".*.part"):
+        _remove(leftover)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn what the system says against writing ``path`` into one clear line.

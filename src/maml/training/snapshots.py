@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from maml.files import paths
-from maml.files.atomic import remove_unfinished, writing
+from maml.files.atomic import remove_all_unfinished, writing
 from maml.files.errors import UserError
 from maml.training import weights
 from maml.training.checkpoint import Checkpoint
@@ -45,8 +45,8 @@ class Snapshots:
             say: is told.
         """
         for out in self._outs:
+            remove_all_unfinished(paths.snapshot(out, 0).parent)  # finished later, or never
             for path in paths.snapshots(out):
-                remove_unfinished(path)
                 if not self._belongs(path, iteration):
                     evaluation = paths.snapshot_evaluation(out, paths.snapshot_iteration(path))
                     with writing(path):
