@@ -161,6 +161,7 @@ BOTH = {"train", "evaluate"}
         ("training/state.py", "accuracy > self.best", "accuracy >= self.best", {"train"}),
         ("training/measure.py", "range(steps + 1)", "range(steps)", BOTH),
         ("training/evaluate.py", "task + first", "task", {"evaluate"}),
+        ("training/evaluate.py", "digits=6", "digits=5", {"evaluate"}),
         ("compute/arithmetic.py", "algorithms(True)", "algorithms(False)", BOTH),
         ("compute/session.py", "MOST_TASKS = 32", "MOST_TASKS = 16", BOTH),
         ("compute/chunk.py", "self.tasks // 2", "self.tasks // 3", BOTH),

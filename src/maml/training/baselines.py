@@ -12,7 +12,6 @@ what was chosen; steps other than the chosen one included. Its first line, a com
 says what the numbers come from and what was chosen. ``tuning.csv`` has what that was chosen from.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,8 @@ from maml.configuration.baselines import (
 )
 from maml.configuration.config import Job
 from maml.configuration.schema import BaselineSettings
-from maml.files import locks, paths, provenance
-from maml.files.atomic import atomic_file, remove_unfinished
+from maml.files import locks, paths, provenance, tabular
+from maml.files.atomic import remove_unfinished
 from maml.files.codedigest import code_of
 from maml.networks import composition
 from maml.networks.network import build_for
@@ -260,6 +259,4 @@ class Baselines:
 
 def _write(path: Path, origin: dict[str, Any], tables: list[pd.DataFrame], columns: list[str]):
     rows = pd.concat(tables) if tables else pd.DataFrame(columns=columns)
-    with atomic_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        file.write(f"# {json.dumps(origin)}\n")
-        rows.to_csv(file, index=False, columns=columns, float_format="%.6g", lineterminator="\n")
+    tabular.write(path, origin, rows[columns], digits=6)

@@ -18,8 +18,8 @@ from maml.compute.chunk import Chunk
 from maml.compute.session import Session, open_session
 from maml.configuration.config import Job
 from maml.configuration.schema import Runtime
-from maml.files import locks, paths, provenance
-from maml.files.atomic import atomic_file, remove_unfinished
+from maml.files import locks, paths, provenance, tabular
+from maml.files.atomic import remove_unfinished
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
 from maml.files.paths import EVALUATION_COLUMNS, EVALUATION_KEY, WEIGHTS
@@ -211,8 +211,4 @@ def _rows(name: str, measured: Measured, first: int, job: Job) -> pd.DataFrame:
 def _write(path: Path, origin: dict[str, Any], tables: list[pd.DataFrame]) -> None:
     rows = pd.concat(tables) if tables else pd.DataFrame(columns=EVALUATION_COLUMNS)
     rows = rows.sort_values(EVALUATION_KEY, kind="stable")  # whatever was measured at the same time
-    with atomic_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        file.write(f"# {json.dumps(origin)}\n")
-        rows.to_csv(
-            file, index=False, columns=EVALUATION_COLUMNS, float_format="%.6g", lineterminator="\n"
-        )
+    tabular.write(path, origin, rows[EVALUATION_COLUMNS], digits=6)

@@ -7,7 +7,6 @@ a task by itself, times the tasks, as what tasks may share on a CPU (:mod:`maml.
 is no part of it. Images are random; what they show does not matter.
 """
 
-import json
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from maml.compute import arithmetic, devices
 from maml.compute.session import random_session
 from maml.configuration.config import Config, Job
-from maml.files import provenance
-from maml.files.atomic import atomic_file
+from maml.files import provenance, tabular
 from maml.files.codedigest import code_of
 from maml.training.iteration import MetaIteration
 from maml.training.seed_group import SeedGroup
@@ -64,10 +62,7 @@ def write_cost(config: Config, rounds: int, out: Path) -> None:
             "threads": config.runtime.threads,
             "rounds": rounds,
         }
-    with atomic_file(out) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        file.write(f"# {json.dumps(origin)}\n")
-        table = pd.DataFrame(rows, columns=COLUMNS)
-        table.to_csv(file, index=False, float_format="%.6g", lineterminator="\n")
+    tabular.write(out, origin, pd.DataFrame(rows, columns=COLUMNS), digits=6)
 
 
 def measure(jobs: Sequence[Job], device: torch.device, rounds: int) -> Iterator[dict[str, Any]]:

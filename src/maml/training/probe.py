@@ -10,7 +10,6 @@ The tasks are addressed, so that every snapshot and method of a seed meets the s
 or the first of another split.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
@@ -26,8 +25,8 @@ from maml.compute import devices
 from maml.compute.session import Session, open_session
 from maml.configuration.config import Job
 from maml.configuration.schema import ProbeSettings
-from maml.files import locks, paths, provenance
-from maml.files.atomic import atomic_file, remove_unfinished
+from maml.files import locks, paths, provenance, tabular
+from maml.files.atomic import remove_unfinished
 from maml.files.codedigest import code_of
 from maml.networks.network import build
 from maml.networks.parameters import Parameters
@@ -263,6 +262,4 @@ def _added(one: list[Parameters], other: list[Parameters]) -> list[Parameters]:
 def _write(path: Path, origin: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     table = pd.DataFrame(rows, columns=paths.GRADIENTS_COLUMNS).dropna(subset="value")
     table["task"] = table["task"].astype("Int64")
-    with atomic_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
-        file.write(f"# {json.dumps(origin)}\n")
-        table.to_csv(file, index=False, float_format="%.6g", lineterminator="\n")
+    tabular.write(path, origin, table, digits=6)

@@ -8,7 +8,7 @@ from typing import Any
 
 from maml.configuration import baselines
 from maml.configuration.config import Config, Job
-from maml.files import paths
+from maml.files import paths, tabular
 from maml.files.codedigest import code_of
 from maml.workflow.measured import Speed
 
@@ -139,11 +139,10 @@ def _read(path: Path) -> dict[str, Any]:
     """Return a record, or the one in the first line of another file; empty if there is none."""
     try:
         with path.open("rb") as file:
-            content = file.read() if path.suffix == ".json" else file.readline()
-        record = json.loads(content.removeprefix(b"# "))
+            record = file.read() if path.suffix == ".json" else file.readline()
+        return tabular.origin(record.decode("utf-8"))
     except (OSError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _fits(record: Any, settings: dict[str, Any], kind: str) -> bool:

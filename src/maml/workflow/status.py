@@ -4,7 +4,6 @@ Nothing is started, locked or changed: any number of people can look at the same
 """
 
 import csv
-import json
 import os
 import socket
 import time
@@ -21,7 +20,7 @@ from rich.text import Text
 
 from maml.configuration import baselines
 from maml.configuration.config import Config, Job
-from maml.files import paths
+from maml.files import paths, tabular
 from maml.training.progress import Heartbeat, duration
 from maml.workflow import queue
 from maml.workflow.console import console
@@ -154,7 +153,7 @@ def _reported(
     ``changed`` is the file's time, so that a new file is read again.
     """
     with evaluation.open(encoding="utf-8", newline="") as file:
-        outcome = str(json.loads(file.readline().lstrip("# ")).get("outcome", ""))
+        outcome = str(tabular.origin(file.readline()).get("outcome", ""))
         accuracies = [
             float(row["accuracy"])
             for row in csv.DictReader(file)
