@@ -1,8 +1,6 @@
 """What ``maml baselines`` measured of a run, as tables and claim 6 read it."""
 
 import io
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +8,9 @@ import pandas as pd
 
 from maml.configuration.baselines import KINDS, Kind, decisive_settings, jobs, shortenings
 from maml.configuration.config import Config, Job
-from maml.configuration.earlier import settings_today
-from maml.files import paths
-from maml.files.compressed import read_bytes
-from maml.files.errors import UserError
+from maml.files import paths, tabular
 from maml.results.cells import Cell
-from maml.results.runs import Result
+from maml.results.runs import Result, check_settings, parsed
 
 
 def collect(config: Config, runs: Path) -> list[Cell]:
@@ -40,27 +35,17 @@ def collect(config: Config, runs: Path) -> list[Cell]:
     ]
 
 
-def _read(job: Job, config: Config, runs: Path) -> Iterator[Result]:
-    """Yield what was measured of each kind with one seed, as if it were a method's."""
+def _read(job: Job, config: Config, runs: Path) -> list[Result]:
+    """Return what was measured of each kind with one seed, as if it were a method's."""
     path = paths.baselines(runs, job.experiment, job.seed)
-    try:
-        head, _, body = read_bytes(path).decode("utf-8").partition("\n")
-        origin = json.loads(head.removeprefix("# "))
-        then = settings_today(origin["settings"])
+
+    def parse(text: str) -> list[Result]:
+        origin, body = tabular.parse(text)
         rows = pd.read_csv(io.StringIO(body))[paths.BASELINES_COLUMNS]
-        results = [_result(job, kind, origin, rows) for kind in KINDS]
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}); run `snakemake`") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged ({reason}); remove it and run `snakemake`") from error
-    for key, value in decisive_settings(job, config.baselines).items():
-        if then.get(key) != value:
-            raise UserError(
-                f"{path} was made with {key}: {then.get(key)}, and the configuration says "
-                f"{value}; run `snakemake`, which makes it again"
-            )
-    yield from results
+        check_settings(path, origin["settings"], decisive_settings(job, config.baselines))
+        return [_result(job, kind, origin, rows) for kind in KINDS]
+
+    return parsed(path, parse)
 
 
 def _result(job: Job, kind: Kind, origin: dict[str, Any], rows: pd.DataFrame) -> Result:

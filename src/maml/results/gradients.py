@@ -1,16 +1,14 @@
 """What ``maml probe`` measured of a run's trainings, as claim 4 and its figures read it."""
 
 import io
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from maml.configuration.config import Config, Job
-from maml.configuration.earlier import settings_today
-from maml.files import paths
-from maml.files.compressed import packed, read_bytes
-from maml.files.errors import UserError
+from maml.files import paths, tabular
+from maml.files.compressed import packed
+from maml.results.runs import check_settings, parsed
 
 KEY = ["experiment", "method", "seed"]
 
@@ -52,20 +50,13 @@ def chosen(table: pd.DataFrame, **values: object) -> pd.DataFrame:
 
 
 def _read(path: Path, job: Job, config: Config) -> pd.DataFrame:
-    try:
-        head, _, body = read_bytes(path).decode("utf-8").partition("\n")
-        then = settings_today(json.loads(head.removeprefix("# "))["settings"])
+    def parse(text: str) -> pd.DataFrame:
+        origin, body = tabular.parse(text)
         table = pd.read_csv(io.StringIO(body), dtype={"part": str})[paths.GRADIENTS_COLUMNS]
         table["part"] = table["part"].fillna("")
         table["value"] = table["value"].astype(float)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is damaged ({reason}); remove it and run `snakemake`") from error
-    now = {**job.training_settings(), "probe": config.probe.model_dump()}
-    for key, value in json.loads(json.dumps(now)).items():
-        if then.get(key) != value:
-            raise UserError(
-                f"{path} was made with {key}: {then.get(key)}, and the configuration says "
-                f"{value}; run `snakemake`, which makes it again"
-            )
-    return table
+        now = {**job.training_settings(), "probe": config.probe.model_dump()}
+        check_settings(path, origin["settings"], now)
+        return table
+
+    return parsed(path, parse)

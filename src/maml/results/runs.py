@@ -11,7 +11,7 @@ import pandas as pd
 
 from maml.configuration.config import Config, Job
 from maml.configuration.earlier import settings_today
-from maml.files import paths
+from maml.files import paths, tabular
 from maml.files.compressed import read_bytes
 from maml.files.errors import UserError
 
@@ -90,20 +90,22 @@ def read(config: Config, runs: Path, further: str | None = None) -> list[Result]
 
 def _read(job: Job, runs: Path, further: str | None) -> Result:
     folder = paths.training_folder(runs, job.experiment, job.method, job.seed)
-    training = _parsed(folder / "training.json", _training)
-    curve = _parsed(folder / "curve.csv", lambda text: pd.read_csv(io.StringIO(text))[CURVE])
+    training = parsed(folder / "training.json", _training)
+    curve = parsed(folder / "curve.csv", lambda text: pd.read_csv(io.StringIO(text))[CURVE])
     evaluation = folder / "evaluation.csv"
     if further is not None:
         evaluation = paths.further_evaluation(folder, further)
-    origin, rows = _parsed(evaluation, _evaluation)
-    _check(evaluation, job, origin)
-    if origin["outcome"] == "finished":
-        _parsed(evaluation, lambda _: _check_whole(job, rows))
+    origin, rows = _evaluation(evaluation, job)
     return Result(job, rows, curve, origin, training)
 
 
-def _parsed(path: Path, parse: Callable[[str], T]) -> T:
-    """Return what ``parse`` makes of a file's text; a UserError names the file."""
+def parsed(path: Path, parse: Callable[[str], T]) -> T:
+    """Return what ``parse`` makes of a result's text, whether it lies there compressed or not.
+
+    Raises:
+        UserError: the file cannot be read, or ``parse`` finds it damaged: it raises one of the
+            errors below, whose text is the reason.
+    """
     try:
         return parse(read_bytes(path).decode("utf-8"))
     except OSError as error:
@@ -119,14 +121,38 @@ def _training(text: str) -> dict[str, Any]:
     return training
 
 
-def _evaluation(text: str) -> tuple[dict[str, Any], pd.DataFrame]:
-    head, _, body = text.partition("\n")
-    origin = json.loads(head.removeprefix("# "))
-    _check_keys(origin, [*ORIGIN, "iteration"])
-    if not isinstance(origin["settings"], dict):
-        raise ValueError("its settings are no mapping")
-    origin["settings"] = settings_today(origin["settings"])
-    return origin, pd.read_csv(io.StringIO(body))[paths.EVALUATION_COLUMNS]
+def check_settings(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise a UserError if a result was made with other settings than those of today.
+
+    Args:
+        path: the result.
+        then: with which it was made, whatever version wrote them.
+        now: what decides it.
+
+    Raises:
+        ValueError, KeyError or TypeError: ``then`` cannot be settings.
+    """
+    then = settings_today(then)
+    for key, value in json.loads(json.dumps(now)).items():
+        if then.get(key) != value:
+            raise UserError(
+                f"{path} was made with {key}: {then.get(key)}, and the configuration says {value}; "
+                "run `snakemake`, which makes it again"
+            )
+
+
+def _evaluation(path: Path, job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
+    def parse(text: str) -> tuple[dict[str, Any], pd.DataFrame]:
+        origin, body = tabular.parse(text)
+        _check_keys(origin, [*ORIGIN, "iteration"])
+        rows = pd.read_csv(io.StringIO(body))[paths.EVALUATION_COLUMNS]
+        now = {**job.training_settings(), **job.evaluation_settings()}
+        check_settings(path, origin["settings"], now)
+        if origin["outcome"] == "finished":
+            _check_whole(job, rows)
+        return origin, rows
+
+    return parsed(path, parse)
 
 
 def _check_keys(record: dict[str, Any], keys: list[str]) -> None:
@@ -150,15 +176,3 @@ def _check_whole(job: Job, rows: pd.DataFrame) -> None:
         raise ValueError(f"{len(expected):,} different rows are expected and {len(found):,} found")
     if not rows["accuracy"].between(0, 1).all():
         raise ValueError("an accuracy is not between 0 and 1")
-
-
-def _check(evaluation: Path, job: Job, origin: dict[str, Any]) -> None:
-    """Raise a UserError if an evaluation was made with other settings than the job's."""
-    now = json.loads(json.dumps({**job.training_settings(), **job.evaluation_settings()}))
-    then = origin["settings"]
-    for key, value in now.items():
-        if then.get(key) != value:
-            raise UserError(
-                f"{evaluation} was made with {key}: {then.get(key)}, and the configuration says "
-                f"{value}; run `snakemake`, which makes it again"
-            )
