@@ -130,6 +130,14 @@ def no_column(place: Place) -> Meet:
 
 
 @case(
+    "a learning curve that is cut short",
+    f"{FOLDER}/curve.csv is damaged (it ends at iteration 0 of 60000){ENDING}",
+)
+def cut_curve(place: Place) -> Meet:
+    return written(place, "curve.csv", lambda lines: lines[:1])
+
+
+@case(
     "results of other settings",
     f"{EVALUATION} was made with iterations: 60000, and the configuration says 100; run "
     "`snakemake`, which makes it again",

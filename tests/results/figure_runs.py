@@ -38,6 +38,7 @@ def curve_of(job, level, generator):
     settings = job.settings
     every = min(settings.validate_every, settings.iterations)
     iteration = np.arange(every, settings.iterations + 1, every)
+    iteration = np.union1d(iteration, [settings.iterations])  # the last one is validated, too
     chance = 1 / settings.ways
     rise = (level - chance) * (1 - np.exp(-iteration / (0.15 * settings.iterations)))
     noise = generator.normal(0, 0.006, (2, len(iteration)))

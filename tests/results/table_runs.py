@@ -75,7 +75,7 @@ def write_one(job: Job, runs: Path, outcome: str = "finished", **changes: object
         "settings": {**job.training_settings(), **job.evaluation_settings()},
     }
     (folder / "training.json").write_text(json.dumps(training))
-    curve = {"iteration": [1000], "train_loss": [1], "train_accuracy": [0.5]}
+    curve = {"iteration": [job.settings.iterations], "train_loss": [1], "train_accuracy": [0.5]}
     curve |= {"validation_loss": [1], "validation_accuracy": [0.5], "seconds": [1]}
     pd.DataFrame(curve).to_csv(folder / "curve.csv", index=False)
     rows = accuracies(job) if outcome == "finished" else accuracies(job)[:0]

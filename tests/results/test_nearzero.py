@@ -1,12 +1,14 @@
 """Whether second derivatives are near zero, judged from gradients of known truth."""
 
+import json
+
 import gradient_tables
 import pytest
 from helpers import ROOT
 from verdict_runs import MINI, OMNIGLOT, config
 
 from maml.configuration.overlays import load
-from maml.files import paths
+from maml.files import paths, tabular
 from maml.files.compressed import pack, packed
 from maml.files.errors import UserError
 from maml.results.answer import sentences
@@ -152,6 +154,37 @@ def test_kept_files_are_read_compressed(tmp_path):
 def test_a_probe_with_other_settings_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"gradients\.csv was made with ways: 20, and the conf"):
         judged(tmp_path, [{1000: FAR}], ways=20)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda lines: lines[:-1], "halves, first-order at iteration 60000 with 1 α: 1 rows are"),
+        (lambda lines: lines[:2] + lines[3:], "cosine at iteration 1000 with 0.1 α: .* 8 found"),
+        (lambda lines: lines[: len(lines) // 2], "norm at iteration 60000 with 0.1 α: 9 rows are"),
+        (lambda lines: lines[: len(lines) // 4], "1000 with 1 α: 9 rows are expected and 0 found"),
+        (lambda lines: lines[:2], "9 rows are expected and 0 found"),
+        (lambda lines: [*lines, lines[-1]], "a row stands twice"),
+    ],
+)
+def test_a_file_that_was_cut_at_a_line_is_refused(tmp_path, damage, reason):
+    judged(tmp_path, [{1000: FAR, 60_000: FAR}])
+    path = paths.gradients(paths.training_folder(tmp_path, OMNIGLOT, "maml", 0))
+    path.write_text("".join(damage(path.read_text().splitlines(keepends=True))))
+    with pytest.raises(UserError, match=rf"gradients\.csv is damaged \(.*{reason}"):
+        list(findings(config((OMNIGLOT,), ("maml",), 1), tmp_path))
+
+
+def test_what_earlier_versions_wrote_is_read(tmp_path):
+    """They did not note the last iteration, and measured the tasks of all seeds of a job."""
+    judged(tmp_path, [{0: FAR, 60_000: FAR}])
+    path = paths.gradients(paths.training_folder(tmp_path, OMNIGLOT, "maml", 0))
+    origin, body = tabular.parse(path.read_text())
+    del origin["iteration"]
+    origin["settings"]["probe"]["tasks"] = 3
+    path.write_text(f"# {json.dumps(origin)}\n{body}")
+    fewer = config((OMNIGLOT,), ("maml",), 1, {"probe": {"tasks": 3}})
+    assert [each.ours for each in findings(fewer, tmp_path)] == ["cosine 0.30, norm ratio 0.90"]
 
 
 @pytest.mark.parametrize("text", ["", "# {}\na,b\n", "iteration\n1\n", '# {"settings": 1}\na\n'])

@@ -102,6 +102,24 @@ def test_an_evaluation_with_missing_or_double_rows_is_not_averaged(config, folde
     assert f"(240 different rows are expected and {found} found)" in mistake(config, tmp_path)
 
 
+@pytest.mark.parametrize(("kept", "reason"), [(1, "0"), (2, "59000")])
+def test_a_curve_that_was_cut_at_a_line_is_not_drawn(config, folder, tmp_path, kept, reason):
+    path = folder / "curve.csv"
+    head, last = path.read_text().splitlines()
+    lines = [head, last.replace("60000", "59000", 1), last]
+    path.write_text("\n".join(lines) + "\n")
+    assert read(config, tmp_path)[0].curve["iteration"].tolist() == [59_000, 60_000]
+    path.write_text("\n".join(lines[:kept]) + "\n")
+    assert f"(it ends at iteration {reason} of 60000)" in mistake(config, tmp_path)
+
+
+def test_the_curve_of_a_training_that_diverged_may_end_anywhere(config, folder, tmp_path):
+    write_one(config.jobs()[0], tmp_path, outcome="diverged at iteration 20")
+    head, _ = (folder / "curve.csv").read_text().splitlines()
+    (folder / "curve.csv").write_text(head + "\n")
+    assert read(config, tmp_path)[0].curve.empty
+
+
 @pytest.mark.parametrize("value", ["1.5", "-0.1", "", "nan"])
 def test_an_accuracy_out_of_range_is_refused(config, folder, tmp_path, value):
     path = folder / "evaluation.csv"

@@ -1,5 +1,6 @@
 """Cells of a made-up run whose truth is known."""
 
+import gradient_tables
 import numpy as np
 import pandas as pd
 from table_runs import made_up, select
@@ -9,8 +10,8 @@ from maml.results.cells import Cell
 from maml.results.runs import Result
 
 TASKS = 600
-FULL = {"defaults": {"test_tasks": TASKS, "test_steps": 10}}
-"""An evaluation of the protocol's size."""
+FULL = {"defaults": {"test_tasks": TASKS, "test_steps": 10}, "probe": gradient_tables.PROBE}
+"""An evaluation of the protocol's size, and a small probe."""
 
 OMNIGLOT, MINI = "omniglot-5way-1shot", "miniimagenet-5way-1shot"
 

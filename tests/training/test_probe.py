@@ -13,6 +13,7 @@ from maml.compute.session import open_session
 from maml.configuration.schema import ProbeSettings
 from maml.files import paths
 from maml.files.errors import UserError
+from maml.results.gradients import OF_BATCH, OF_STEPS, OF_TASKS
 from maml.tasks.episodes import gather
 from maml.training import weights
 from maml.training.probe import MEASURES, probe
@@ -130,8 +131,13 @@ def test_the_first_line_says_what_was_probed(probed, folder, tmp_path):
     head, _, _ = (tmp_path / "gradients.csv").read_text().partition("\n")
     origin = json.loads(head.removeprefix("# "))
     assert set(origin["weights"]) == {"last", "iteration-0", "iteration-3"}
+    assert origin["iteration"] == {"last": 10, "iteration-0": 0, "iteration-3": 3}
     assert origin["settings"]["probe"] == SETTINGS.model_dump()
     assert origin["outcome"] == "finished"
+
+
+def test_who_reads_the_file_counts_every_measure():
+    assert {*OF_TASKS, *OF_STEPS, *OF_BATCH} == set(MEASURES)
 
 
 def test_the_parts_of_the_hessian_are_within_each_others_reach(probed):

@@ -91,7 +91,7 @@ def read(config: Config, runs: Path, further: str | None = None) -> list[Result]
 def _read(job: Job, runs: Path, further: str | None) -> Result:
     folder = paths.training_folder(runs, job.experiment, job.method, job.seed)
     training = parsed(folder / "training.json", _training)
-    curve = parsed(folder / "curve.csv", lambda text: pd.read_csv(io.StringIO(text))[CURVE])
+    curve = parsed(folder / "curve.csv", lambda text: _curve(text, training))
     evaluation = folder / "evaluation.csv"
     if further is not None:
         evaluation = paths.further_evaluation(folder, further)
@@ -139,6 +139,14 @@ def check_settings(path: Path, then: dict[str, Any], now: dict[str, Any]) -> Non
                 f"{path} was made with {key}: {then.get(key)}, and the configuration says {value}; "
                 "run `snakemake`, which makes it again"
             )
+
+
+def _curve(text: str, training: dict[str, Any]) -> pd.DataFrame:
+    curve = pd.read_csv(io.StringIO(text))[CURVE]
+    last = curve["iteration"].iloc[-1] if len(curve) else 0
+    if training["outcome"] == "finished" and last != training["iterations"]:
+        raise ValueError(f"it ends at iteration {last} of {training['iterations']}")
+    return curve
 
 
 def _evaluation(path: Path, job: Job) -> tuple[dict[str, Any], pd.DataFrame]:

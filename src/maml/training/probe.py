@@ -98,6 +98,7 @@ def probe(job: Job, settings: ProbeSettings, data_folder: Path, folder: Path, ou
                 "seed": job.seed,
                 "outcome": outcome,
                 "weights": {file.stem: provenance.file_digest(file) for file in files},
+                "iteration": {file.stem: one.about["iteration"] for file, one in trained.items()},
                 "data": session.data.digest,
                 "source": session.data.source,
                 "code": code_of("probe"),
