@@ -3,6 +3,7 @@
 import copy
 import re
 from collections import OrderedDict
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -261,6 +262,12 @@ def test_a_job_has_all_that_decides_it():
     assert job.dataset.image_size == 84
     assert job.network.widths == [32, 32, 32, 32]
     assert job.data == "miniimagenet-official"
+
+
+def test_the_folder_of_a_job_is_where_the_pipeline_puts_it_or_what_is_kept():
+    job = check(RAW).job(ONE_SHOT, "maml", 3)
+    assert job.folder() == Path("results/paper/runs") / ONE_SHOT / "maml" / "seed-3"
+    assert job.folder(Path("kept")) == Path("kept") / ONE_SHOT / "maml" / "seed-3"
 
 
 def test_an_unknown_job_is_named():

@@ -134,9 +134,7 @@ def of_every_job(path):
 def probed():
     """Return what is measured of second derivatives, once for each training with snapshots."""
     return [
-        paths.gradients(
-            paths.training_folder(paths.runs(RUN), each.experiment, each.method, each.seed)
-        ).as_posix()
+        paths.gradients(each.folder()).as_posix()
         for each in settings.jobs()
         if each.settings.snapshots
     ]
@@ -153,9 +151,7 @@ def measured_baselines():
 def further_evaluations(*kinds):
     """Return the further evaluations of these kinds, once for each training that has them."""
     return [
-        paths.further_evaluation(
-            paths.training_folder(paths.runs(RUN), each.experiment, each.method, each.seed), kind
-        ).as_posix()
+        paths.further_evaluation(each.folder(), kind).as_posix()
         for each in settings.jobs()
         for kind in each.settings.further_evaluations
         if kind in kinds
@@ -187,12 +183,7 @@ def previews():
 
 def evaluations(slug):
     """Return the evaluations on a data set."""
-    return [
-        paths.training_folder(paths.runs(RUN), each.experiment, each.method, each.seed)
-        / "evaluation.csv"
-        for each in settings.jobs()
-        if each.data == slug
-    ]
+    return [each.folder() / "evaluation.csv" for each in settings.jobs() if each.data == slug]
 
 
 def cost_settings():

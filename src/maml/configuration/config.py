@@ -42,6 +42,7 @@ from maml.configuration.schema import (
     VerdictSettings,
     stage_decided_by,
 )
+from maml.files import paths as places
 from maml.files.errors import UserError
 
 
@@ -204,6 +205,15 @@ class Job(Strict):
     def each(self) -> list[Job]:
         """Return the job of each of :attr:`seeds`."""
         return [self.model_copy(update={"seed": seed}) for seed in self.seeds]
+
+    def folder(self, runs: Path | None = None) -> Path:
+        """Return the folder of what is trained: weights, curve, evaluation.
+
+        Args:
+            runs: where a run's trainings lie; by default where the pipeline puts them.
+        """
+        runs = places.runs(self.run) if runs is None else runs
+        return places.training_folder(runs, self.experiment, self.method, self.seed)
 
     def training_settings(self) -> dict[str, Any]:
         """Return what decides the trained weights; a change of it retrains."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from maml.configuration.config import Config
 from maml.data.formats import FORMATS
 from maml.files.atomic import atomic_file
-from maml.files.paths import training_folder
 from maml.results.cells import collect
 from maml.results.runs import Result, read
 from maml.training import weights
@@ -51,7 +50,7 @@ def write_cards(config: Config, runs: Path) -> None:
     texts = {}
     for result in results:
         job = result.job
-        folder = training_folder(runs, job.experiment, job.method, job.seed)
+        folder = job.folder(runs)
         trained = weights.load(folder / f"{job.settings.reported_checkpoint}.safetensors")
         texts[folder / "README.md"] = _card(config, result, trained)
     for path, text in texts.items():

@@ -44,8 +44,7 @@ def read(config: Config, runs: Path) -> pd.DataFrame:
     """
     tables = [pd.DataFrame(columns=[*KEY, *paths.GRADIENTS_COLUMNS])]
     for job in config.jobs():
-        folder = paths.training_folder(runs, job.experiment, job.method, job.seed)
-        path = paths.gradients(folder)
+        path = paths.gradients(job.folder(runs))
         if path.exists() or packed(path).exists():
             table = _read(path, job, config)
             table.insert(0, "seed", job.seed)

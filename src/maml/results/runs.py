@@ -89,7 +89,7 @@ def read(config: Config, runs: Path, further: str | None = None) -> list[Result]
 
 
 def _read(job: Job, runs: Path, further: str | None) -> Result:
-    folder = paths.training_folder(runs, job.experiment, job.method, job.seed)
+    folder = job.folder(runs)
     training = parsed(folder / "training.json", _training)
     curve = parsed(folder / "curve.csv", lambda text: _curve(text, training))
     evaluation = folder / "evaluation.csv"

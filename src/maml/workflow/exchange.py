@@ -189,10 +189,9 @@ def _checkpoints(config: Config) -> Iterator[Path]:
 
 def _ended(job: Job) -> Path:
     """Return what a job leaves at its end."""
-    runs = paths.runs(job.run)
     if job.method == paths.BASELINES:
-        return paths.baselines(runs, job.experiment, job.seed)
-    return paths.training_folder(runs, job.experiment, job.method, job.seed) / "training.json"
+        return paths.baselines(paths.runs(job.run), job.experiment, job.seed)
+    return job.folder() / "training.json"
 
 
 @contextmanager

@@ -160,7 +160,7 @@ def _worth_keeping(source: Path, config: Config, weights: bool) -> Iterator[Path
     yield source / "config.yaml"
     yield from sorted(source.glob("cost/*"))
     for job in config.jobs():
-        folder = paths.training_folder(source / "runs", job.experiment, job.method, job.seed)
+        folder = job.folder(source / "runs")
         yield folder / "training.json"
         yield from sorted(folder.glob("*.csv"))
         if weights:

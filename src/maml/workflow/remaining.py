@@ -56,7 +56,7 @@ def remaining(job: Job) -> Remaining:
 
     Results that were made with other settings or other code are computed again, as Snakemake does.
     """
-    folder = paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
+    folder = job.folder()
     trained = _read(folder / "training.json")
     if not _fits(trained, job.training_settings(), "train"):
         return _from_iteration(job, _resumed(job))
@@ -89,9 +89,7 @@ def probed(config: Config) -> list[Job]:
 
 def probe_file(job: Job) -> Path:
     """Return what the probe of a training makes."""
-    return paths.gradients(
-        paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
-    )
+    return paths.gradients(job.folder())
 
 
 def baseline_measurements(config: Config) -> list[bool]:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from maml.configuration import baselines
 from maml.configuration.config import Config, Job
-from maml.files import paths, tabular
+from maml.files import tabular
 from maml.training.progress import Heartbeat, duration
 from maml.workflow import queue
 from maml.workflow.console import console
@@ -93,8 +93,7 @@ def status_of(job: Job, queued: Mapping[Path, queue.Entry] | None = None) -> Sta
     status = _own_status(job)
     if not queued or status.finished or status.state in ("training", "evaluating"):
         return status
-    folder = paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
-    entries = [queued.get(folder / name) for name in ("training.json", "evaluation.csv")]
+    entries = [queued.get(job.folder() / name) for name in ("training.json", "evaluation.csv")]
     entry = next(filter(None, entries), None)
     if entry is None or (status.state == "trained" and not entry.waits):
         return status
@@ -107,10 +106,7 @@ def status_of(job: Job, queued: Mapping[Path, queue.Entry] | None = None) -> Sta
 def _own_status(job: Job) -> Status:
     """Return how far a job is by what it left itself."""
     beat = Heartbeat.read(job)
-    evaluation = (
-        paths.training_folder(paths.runs(job.run), job.experiment, job.method, job.seed)
-        / "evaluation.csv"
-    )
+    evaluation = job.folder() / "evaluation.csv"
     try:
         evaluated = evaluation.stat().st_mtime_ns
     except OSError:
