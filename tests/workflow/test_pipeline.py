@@ -1,5 +1,6 @@
 """The whole pipeline on synthetic images: what it makes, and what it says."""
 
+import csv
 import json
 import os
 
@@ -49,6 +50,19 @@ def test_a_second_run_has_nothing_to_do(finished, smoke):
     assert again.returncode == 0
     assert jobs(again.stdout) == {}
     assert "trainings with an evaluation each" not in again.stdout
+
+
+def test_what_shows_results_depends_on_all_that_is_read_of_a_training(finished, smoke):
+    project, _ = finished
+    lines = project.snakemake("--detailed-summary", *smoke).stdout.splitlines()
+    [start] = [number for number, line in enumerate(lines) if line.startswith("output_file\t")]
+    inputs = {rule: set() for rule in ("tables", "verdict", "figures", "plots", "cards")}
+    for row in csv.DictReader(lines[start:], delimiter="\t"):
+        inputs.get(row["rule"], set()).update(row["input-file(s)"].split(","))
+    folder = "results/smoke/runs/diverging/maml/seed-0"
+    for rule, found in inputs.items():
+        for name in ("evaluation.csv", "curve.csv", "training.json"):
+            assert f"{folder}/{name}" in found, rule
 
 
 def test_a_training_that_diverges_does_not_stop_the_others(finished):

@@ -131,6 +131,16 @@ def of_every_job(path):
     return [path.format(**each.model_dump()) for each in settings.jobs()]
 
 
+def evaluated():
+    """Return what is read of each training and of its evaluation: all, whatever is shown of it."""
+    folder = "results/{run}/runs/{experiment}/{method}/seed-{seed}"
+    return [
+        path
+        for name in ("evaluation.csv", "curve.csv", "training.json")
+        for path in of_every_job(f"{folder}/{name}")
+    ]
+
+
 def probed():
     """Return what is measured of second derivatives, once for each training with snapshots."""
     return [

@@ -25,8 +25,7 @@ DETAILS = ["details"] if are_paired(settings) else []
 rule tables:
     """Render Table 1 beside the paper's from the evaluations."""
     input:
-        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
-        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
+        evaluated(),
         measured_baselines(),
         further_evaluations("running-statistics", "running-statistics-in-queries"),
     output:
@@ -86,8 +85,7 @@ rule tables:
 rule verdict:
     """Judge each claim of the paper."""
     input:
-        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
-        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
+        evaluated(),
         probed(),
         measured_baselines(),
         further_evaluations("training-classes"),
@@ -129,8 +127,7 @@ rule verdict:
 rule figures:
     """Render the figures from the evaluations and learning curves."""
     input:
-        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
-        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/curve.csv"),
+        evaluated(),
         probed(),
     output:
         report(
@@ -191,9 +188,7 @@ rule figures:
 rule plots:
     """Tabulate learning curves and accuracy by inner step for `dvc plots`."""
     input:
-        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
-        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/curve.csv"),
-        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
+        evaluated(),
     output:
         "results/{run}/plots/learning-curves.csv",
         "results/{run}/plots/accuracy-by-step.csv",
@@ -216,8 +211,7 @@ rule plots:
 rule cards:
     """Write a card beside each trained network."""
     input:
-        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/evaluation.csv"),
-        of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/training.json"),
+        evaluated(),
     output:
         of_every_job("results/{run}/runs/{experiment}/{method}/seed-{seed}/README.md"),
     log:
