@@ -8,7 +8,7 @@ import pytest
 from by_hand import crossed_half_width
 from scipy import stats
 
-from maml.results.statistics import estimate, paired_difference, tasks_half_width
+from maml.results.statistics import estimate, paired, paired_difference, tasks_half_width
 
 
 def table(seeds=3, tasks=50, seed=0):
@@ -94,6 +94,14 @@ def test_a_difference_uses_the_seeds_that_both_have():
     found = paired_difference(first, second[[2, 0]])
     assert found.seeds == (0, 2)
     assert found.mean == pytest.approx((first - second)[[0, 2]].to_numpy().mean())
+
+
+def test_what_is_paired_has_the_seeds_that_all_have_in_the_order_of_the_first():
+    first, second, third = table(4), table(3, seed=1), table(4, seed=2)
+    found = paired(first[[3, 2, 0, 1]], second[[0, 2]], third)
+    for ours, theirs in zip(found, (first, second, third), strict=True):
+        pd.testing.assert_frame_equal(ours, theirs[[2, 0]])
+    assert all(each.empty for each in paired(first, second, pd.DataFrame()))
 
 
 def test_a_difference_without_a_common_seed_is_undefined():

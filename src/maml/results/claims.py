@@ -27,7 +27,7 @@ from maml.results.decisions import (
     seeds_needed,
 )
 from maml.results.finding import SIGNIFICANT, Finding, Verdict, gated
-from maml.results.statistics import accuracies
+from maml.results.statistics import accuracies, paired
 from maml.training.progress import duration
 
 EACH_CELL = "meta-test accuracy {accuracy} ± {ci95}"
@@ -226,12 +226,13 @@ def difference(pair: Pair, queries: int, step: int | None = None) -> Design | No
         queries: query images a class.
         step: after how many inner steps; None: as many as Table 1 reports.
     """
-    first, second = (
-        100 * accuracies(cell.results, queries=queries, step=step)
-        for cell in (pair.first, pair.second)
+    first, second = paired(
+        *(
+            100 * accuracies(cell.results, queries=queries, step=step)
+            for cell in (pair.first, pair.second)
+        )
     )
-    seeds = [seed for seed in first.columns if seed in second.columns]
-    return Design.from_table(first[seeds] - second[seeds]) if seeds else None
+    return None if first.empty else Design.from_table(first - second)
 
 
 def cell_margins(config: Config, experiment: str) -> Margins:

@@ -17,7 +17,7 @@ from maml.results.claims import signed
 from maml.results.crossed import Design, interval
 from maml.results.remarks import notes, remarks
 from maml.results.render import Page, Section
-from maml.results.statistics import accuracies
+from maml.results.statistics import accuracies, paired
 from maml.results.variants import in_words, pairs, same_tasks
 
 RUNNING = {
@@ -66,10 +66,10 @@ class Detail:
         which: dict[str, Any] = {"queries": queries}
         base = 100 * accuracies(self.base.results, **which)
         moved = 100 * accuracies(self.moved.results, checkpoint=self.checkpoint, **which)
-        seeds = [seed for seed in base.columns if seed in moved.columns]
-        if not seeds or len(base) != len(moved):
+        if len(base) != len(moved):
             return None
-        return Design.from_table(moved[seeds] - base[seeds])
+        base, moved = paired(base, moved)
+        return None if base.empty else Design.from_table(moved - base)
 
     def text(self) -> str:
         """Return the moved accuracy as a table shows it."""

@@ -16,7 +16,7 @@ from maml.results.crossed import Design, interval
 from maml.results.decisions import Outcome, p_greater, seeds_needed
 from maml.results.finding import SIGNIFICANT, Finding, Verdict, gated
 from maml.results.runs import read
-from maml.results.statistics import accuracies
+from maml.results.statistics import accuracies, paired
 
 KIND = "training-classes"
 LESSENS = "gradient dropout lessens meta-overfitting"
@@ -114,11 +114,9 @@ def _gaps(
             if key not in cells or not cells[key].finished:
                 return None
             tables.append(100 * accuracies(cells[key].results, queries=queries))
-    seeds = [seed for seed in tables[0] if all(seed in table for table in tables)]
-    if not seeds:
+    trained, trained_dropped, tested, tested_dropped = paired(*tables)
+    if trained.empty:
         return None
-    trained, trained_dropped, tested, tested_dropped = (table[seeds] for table in tables)
-
     gap = trained - tested
     dropped_gap = trained_dropped - tested_dropped
     tables = gap, gap - dropped_gap, tested_dropped - tested

@@ -73,8 +73,17 @@ def paired_difference(first: pd.DataFrame, second: pd.DataFrame) -> Estimate:
     """
     if not first.index.equals(second.index) and not (first.empty or second.empty):
         raise ValueError("only accuracies on the same tasks can be compared task by task")
-    seeds = [seed for seed in first.columns if seed in second.columns]
-    return estimate(first[seeds] - second[seeds])
+    first, second = paired(first, second)
+    return estimate(first - second)
+
+
+def paired(*tables: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return tables with a column a seed, each with the seeds alone that all of them have.
+
+    They have no column where there is no such seed. Their order is that of the first table.
+    """
+    seeds = [seed for seed in tables[0].columns if all(seed in table for table in tables)]
+    return [table[seeds] for table in tables]
 
 
 def accuracies(results: Iterable[Result], **which: object) -> pd.DataFrame:
