@@ -83,7 +83,7 @@ class Cell:
 
     def text(self, **which: Any) -> str:
         """Return mean, ± over tasks and [± over seeds and tasks] as a table shows them."""
-        if len(self.diverged) == len(self.results):
+        if not self.finished:
             return f"diverged ({seeds(self.diverged)})"
         found = self.estimate(**which)
         decimals = DECIMALS.get(self.results[0].job.dataset.format, 1)

@@ -124,7 +124,7 @@ def accuracy_by_step(config: Config, results: Sequence[Result]) -> Figure:
         panel.axvline(settings.inner_steps, color=style.GREY, linestyle="--", linewidth=1)
         lowest, highest, before = [], [], []
         for cell in collect(config, results):
-            if cell.experiment != experiment or len(cell.diverged) == len(cell.results):
+            if cell.experiment != experiment or not cell.finished:
                 continue
             method = cell.method
             found = [cell.estimate(step=int(step)) for step in steps]

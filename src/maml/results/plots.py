@@ -54,7 +54,7 @@ def accuracy_by_step(cells: list[Cell]) -> pd.DataFrame:
     rows = [
         (cell.experiment, cell.method, step, cell.estimate(step=step).mean)
         for cell in cells
-        if len(cell.diverged) < len(cell.results)
+        if cell.finished
         for step in range(cell.results[0].job.settings.test_steps + 1)
     ]
     return pd.DataFrame(rows, columns=["experiment", "method", "step", "accuracy"])
