@@ -139,7 +139,6 @@ def accuracy_by_step(config: Config, results: Sequence[Result]) -> Figure:
                 mean,
                 marker=style.marker(config, method),
                 markersize=4,
-                label=method,
                 **appearance,
             )
             panel.plot(

@@ -142,7 +142,7 @@ def _lines(
         appearance = style.appearance(config, method)
         x = np.asarray(quartiles.index, dtype=float)
         low, middle, high = quartiles.to_numpy().T
-        panel.plot(x, middle, linestyle=linestyle, markersize=3, label=method, **appearance)
+        panel.plot(x, middle, linestyle=linestyle, markersize=3, **appearance)
         if band:
             panel.fill_between(x, low, high, alpha=0.2, linewidth=0, color=appearance["color"])
 
