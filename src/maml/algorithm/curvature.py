@@ -124,10 +124,7 @@ def gauss_newton_product(loss: Loss, gradient: Gradient, v: Parameters) -> Param
         gradient: its own.
         v: a direction; what it lacks does not move.
     """
-    p = gradient.softmax
-    moved, _ = loss.network.tangent(gradient.back, None, v)
-    moved = torch.zeros_like(p) if moved is None else moved
-    curved = p * (moved - (p * moved).sum(dim=2, keepdim=True)) / p.shape[1]
+    curved, _ = gradient.moved(v)
     _, back = loss.network.backward(loss.seen, curved, wanted=False)
     return loss.network.add_gradient(back, dict.fromkeys(loss.network.parameters), 1.0)
 

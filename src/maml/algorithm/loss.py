@@ -68,6 +68,22 @@ class Gradient:
         """Return ``to`` + scale · ∇L_i(f_φi), of the parameters that ``to`` has; None is zero."""
         return self.network.add_gradient(self.back, to, scale)
 
+    def moved(self, v: Parameters) -> tuple[Tensor, Record]:
+        """Return (∇²ℓ) J v, how the loss's gradient with respect to the logits moves along v.
+
+        ℓ is the loss as a function of the logits, and J how the logits move with φ.
+
+        Args:
+            v: a direction; what it lacks does not move.
+
+        Returns:
+            It, ``(tasks, images, ways)``, and the network's record of its pass along v.
+        """
+        p = self.softmax
+        logits, along = self.network.tangent(self.back, None, v)
+        logits = torch.zeros_like(p) if logits is None else logits
+        return p * (logits - (p * logits).sum(dim=2, keepdim=True)) / p.shape[1], along
+
     def add_curvature(self, to: Terms, v: Parameters, scale: float) -> Parameters:
         """Return ``to`` + scale · ∇²L_i(f_φi) v, of the parameters that ``to`` has.
 
@@ -76,11 +92,8 @@ class Gradient:
             v: a direction; what it lacks does not move.
             scale: a factor.
         """
-        p = self.softmax
-        moved, along = self.network.tangent(self.back, None, v)
-        moved = torch.zeros_like(p) if moved is None else moved
-        dg = p * (moved - (p * moved).sum(dim=2, keepdim=True))
-        _, curved = self.network.tangent_backward(along, dg / p.shape[1])
+        dg, along = self.moved(v)
+        _, curved = self.network.tangent_backward(along, dg)
         return self.network.add_curvature(curved, to, scale)
 
 
