@@ -6,7 +6,7 @@ import torch
 
 from maml.networks.network import build
 from maml.networks.parameters import replicate, start
-from maml.training.running import running_statistics, with_running_statistics
+from maml.training.standing_norms import running_statistics, with_running_statistics
 
 SHAPES = {"omniglot-conv": (1, 28, 28), "mlp": (1, 28, 28), "miniimagenet-conv": (3, 84, 84)}
 

@@ -42,7 +42,7 @@ from maml.training.measure import measure_all
 from maml.training.nearest import METRICS, measure_nearest, without_head
 from maml.training.pretrain import Pretraining, checkpoint_of, pretrain
 from maml.training.progress import Progress
-from maml.training.running import running_statistics, with_running_statistics
+from maml.training.standing_norms import running_statistics, with_running_statistics
 
 STATISTICS_BATCHES = 100
 """Batches of training images over which running statistics are averaged."""

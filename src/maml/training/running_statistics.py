@@ -20,7 +20,7 @@ from maml.networks.layers import CancelledBias
 from maml.networks.network import build_for
 from maml.networks.parameters import Parameters, replicate
 from maml.tasks.episodes import gather
-from maml.training.running import MEAN, VARIANCE, with_running_statistics
+from maml.training.standing_norms import MEAN, batch_statistics, with_running_statistics
 
 TASKS = 1000
 
@@ -56,7 +56,6 @@ def _statistics(session: Session, theta: Parameters, chunk: Chunk) -> Parameters
     """Return name → the mean over support passes of their means, or of unbiased variances."""
     job, settings = session.job, session.job.settings
     network = unfolded(build_for(job))
-    standing = with_running_statistics(network)
     space = session.space("train", settings.train_queries)
     tasks = min(TASKS, settings.training_tasks)
     total: dict[str, Tensor] = {}
@@ -68,17 +67,12 @@ def _statistics(session: Session, theta: Parameters, chunk: Chunk) -> Parameters
         batch = gather(
             session.images, space.tasks(numbers), shots=settings.shots, dtype=session.dtype
         )
+        support = batch.support_images, batch.support_labels
         phi, sums = replicate(theta, len(numbers)), defaultdict(list)
         for step in range(settings.inner_steps):
-            x = batch.support_images
-            for layer, other in zip(network.layers, standing.layers, strict=True):
-                if other is not layer:  # a batch norm
-                    shared = tuple(range(1, x.ndim - 1))
-                    sums[f"{layer.name}.{MEAN}"].append(x.mean(shared).sum(0))
-                    sums[f"{layer.name}.{VARIANCE}"].append(x.var(shared).sum(0))
-                x, _ = layer.forward(x, phi)
+            for name, value in batch_statistics(network, phi, batch.support_images).items():
+                sums[name].append(value.sum(0))
             if step < settings.inner_steps - 1:
-                support = batch.support_images, batch.support_labels
                 phi = adapt(network, job.gradient, phi, *support, settings.inner_step_size)
         return len(numbers), {name: sum(values) for name, values in sums.items()}
 

@@ -1,4 +1,4 @@
-"""Batch norm with statistics of the training images, in place of those of the images at hand.
+"""Batch norms whose statistics stand: those of training images, not of the images at hand.
 
 MAML's batch norm takes the statistics of whatever is classified together, in evaluation, too. The
 other way is that of a trained classifier: the statistics are averaged over batches of the training
@@ -6,6 +6,7 @@ images once its weights are final (Ioffe & Szegedy 2015, Algorithm 2), and each 
 alone.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -48,16 +49,34 @@ def running_statistics(
         unbiased one.
     """
     phi = replicate(theta, 1)
-    found: dict[str, list[Tensor]] = {}
+    found = defaultdict(list)
     for images in batches:
-        x = images[None]
-        for layer in unfolded(network).layers:
-            if _standing(layer) is not None:
-                shared = tuple(range(x.ndim - 1))
-                found.setdefault(f"{layer.name}.{MEAN}", []).append(x.mean(shared))
-                found.setdefault(f"{layer.name}.{VARIANCE}", []).append(x.var(shared))
-            x, _ = layer.forward(x, phi)
-    return {name: torch.stack(values).mean(0) for name, values in found.items()}
+        for name, value in batch_statistics(network, phi, images[None]).items():
+            found[name].append(value)
+    return {name: torch.cat(values).mean(0) for name, values in found.items()}
+
+
+@torch.no_grad()
+def batch_statistics(network: Sequence, phi: Parameters, images: Tensor) -> Parameters:
+    """Return what each batch norm meets in a forward pass of each task's images.
+
+    Args:
+        network: with batch norm of the images at hand.
+        phi: each task's parameters.
+        images: float ``(tasks, images, channels, height, width)``.
+
+    Returns:
+        The names that :func:`with_running_statistics` adds → ``(tasks, channels)``: the mean, or
+        the unbiased variance.
+    """
+    x, found = images, {}
+    for layer in unfolded(network).layers:
+        if _standing(layer) is not None:
+            shared = tuple(range(1, x.ndim - 1))
+            found[f"{layer.name}.{MEAN}"] = x.mean(shared)
+            found[f"{layer.name}.{VARIANCE}"] = x.var(shared)
+        x, _ = layer.forward(x, phi)
+    return found
 
 
 def _standing(layer: Layer) -> FunctionLayer | None:
