@@ -31,6 +31,21 @@ def test_halves_until_the_memory_suffices_and_stays_there():
     ]
 
 
+def test_parts_are_all_tasks_in_order_as_many_at_a_time_as_fit():
+    compute, asked = holds(4)
+    chunk, kept = Chunk(6), []
+
+    def of(numbers):
+        compute(len(numbers))
+        kept.append(numbers)
+        return list(numbers)
+
+    assert list(chunk.parts(range(10, 18), of)) == [[10, 11, 12], [13, 14, 15], [16, 17]]
+    assert asked == [6, 3, 3, 2]
+    assert [len(numbers) for numbers in kept] == [3, 3, 2]
+    assert list(chunk.parts(range(0), of)) == []
+
+
 def test_one_task_that_does_not_fit_ends_in_one_line():
     compute, asked = holds(0)
     with pytest.raises(UserError, match=r"for one task; lower runtime\.jobs_per_gpu"):

@@ -1,6 +1,6 @@
 """How many tasks are computed at once, where that is bounded by a GPU's memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
@@ -52,3 +52,22 @@ class Chunk:
                 f"the GPU's memory does not suffice for {refused} tasks at once; goes on with "
                 f"{self.tasks}"
             )
+
+    def parts(self, numbers: range, compute: Callable[[range], Result]) -> Iterator[Result]:
+        """Yield ``compute`` of some tasks, in order, as many of them at a time as fit.
+
+        Args:
+            numbers: of the tasks.
+            compute: as in :meth:`fit`, of so many of these numbers.
+
+        Raises:
+            UserError: as in :meth:`fit`.
+        """
+        left = numbers
+
+        def first(size: int) -> tuple[Result, range]:
+            return compute(left[:size]), left[size:]
+
+        while left:
+            result, left = self.fit(first)
+            yield result

@@ -94,15 +94,14 @@ def measure_all(
         UserError: the memory does not suffice for one task.
     """
     dtype = next(iter(theta.values())).dtype
-    done = 0
 
-    def next_tasks(size: int) -> Measured:
-        numbers = torch.arange(done, min(done + size, tasks), device=images.device)
+    def of(numbers: range) -> Measured:
+        chosen = space.tasks(torch.tensor(numbers, device=images.device))
         return measure(
             network,
             method,
             theta,
-            gather(images, space.tasks(numbers), shots=shots, dtype=dtype),
+            gather(images, chosen, shots=shots, dtype=dtype),
             ways=ways,
             steps=steps,
             step_size=step_size,
@@ -110,7 +109,4 @@ def measure_all(
             classifier=classifier,
         )
 
-    while done < tasks:
-        measured = chunk.fit(next_tasks)
-        yield measured
-        done += measured.accuracy.shape[1]
+    return chunk.parts(range(tasks), of)

@@ -52,18 +52,14 @@ def measure_nearest(
         UserError: the memory does not suffice for one task.
     """
     settings, space = session.job.settings, session.space(split, max(query_counts))
-    chunk, found = session.chunk(max(query_counts), tasks), []
-    done = 0
+    chunk = session.chunk(max(query_counts), tasks)
 
-    def next_tasks(size: int) -> Tensor:
-        numbers = torch.arange(done, min(done + size, tasks), device=session.device)
-        chosen = space.tasks(numbers)
+    def of(numbers: range) -> Tensor:
+        chosen = space.tasks(torch.tensor(numbers, device=session.device))
         batch = gather(session.images, chosen, shots=settings.shots, dtype=session.dtype)
         return nearest(features, theta, batch, metric, settings.ways, query_counts)
 
-    while done < tasks:
-        found.append(chunk.fit(next_tasks))
-        done += found[-1].shape[1]
+    found = list(chunk.parts(range(tasks), of))
     return torch.cat(found, dim=1).double().cpu().numpy()
 
 

@@ -177,10 +177,10 @@ class Prober:
         numbers: range,
     ) -> Iterator[Result]:
         """Yield what is computed of some tasks' inner loops, of a few tasks at a time."""
-        job, left = self._session.job, numbers
+        job = self._session.job
 
-        def next_tasks(size: int) -> tuple[Result, range]:
-            chosen = torch.tensor(left[:size], device=self._session.device) + self._first
+        def of(numbers: range) -> Result:
+            chosen = torch.tensor(numbers, device=self._session.device) + self._first
             batch = gather(
                 self._session.images,
                 self._space.tasks(chosen),
@@ -195,14 +195,12 @@ class Prober:
                 steps=job.settings.inner_steps,
                 step_size=factor * job.settings.inner_step_size,
             )
-            return compute(loop), left[size:]
-
-        while left:
-            result, rest = self._chunk.fit(next_tasks)
-            self._done += len(left) - len(rest)
-            left = rest
+            result = compute(loop)
+            self._done += len(numbers)
             self._progress.update(self._done)
-            yield result
+            return result
+
+        return self._chunk.parts(numbers, of)
 
 
 @torch.no_grad()

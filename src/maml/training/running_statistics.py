@@ -58,15 +58,11 @@ def _statistics(session: Session, theta: Parameters, chunk: Chunk) -> Parameters
     network = unfolded(build_for(job))
     space = session.space("train", settings.train_queries)
     tasks = min(TASKS, settings.training_tasks)
-    total: dict[str, Tensor] = {}
-    done = 0
 
     @torch.no_grad()
-    def next_tasks(size: int) -> tuple[int, Parameters]:
-        numbers = torch.arange(done, min(done + size, tasks), device=session.device)
-        batch = gather(
-            session.images, space.tasks(numbers), shots=settings.shots, dtype=session.dtype
-        )
+    def of(numbers: range) -> Parameters:
+        chosen = space.tasks(torch.tensor(numbers, device=session.device))
+        batch = gather(session.images, chosen, shots=settings.shots, dtype=session.dtype)
         support = batch.support_images, batch.support_labels
         phi, sums = replicate(theta, len(numbers)), defaultdict(list)
         for step in range(settings.inner_steps):
@@ -74,10 +70,9 @@ def _statistics(session: Session, theta: Parameters, chunk: Chunk) -> Parameters
                 sums[name].append(value.sum(0))
             if step < settings.inner_steps - 1:
                 phi = adapt(network, job.gradient, phi, *support, settings.inner_step_size)
-        return len(numbers), {name: sum(values) for name, values in sums.items()}
+        return {name: sum(values) for name, values in sums.items()}
 
-    while done < tasks:
-        count, sums = chunk.fit(next_tasks)
+    total: dict[str, Tensor] = {}
+    for sums in chunk.parts(range(tasks), of):
         total = {name: total.get(name, 0) + value for name, value in sums.items()}
-        done += count
     return {name: value / (tasks * settings.inner_steps) for name, value in total.items()}
