@@ -53,9 +53,20 @@ def measure(
 ) -> Measured:
     """Adapt to each task of a batch and measure before the first and after each inner step.
 
-    The query images are classified by ``classifier``, a function of the same φ, if there is one.
     Batch norm uses the statistics of the query images that are classified together, so each count
     is a forward pass of its own: evaluation is transductive, as the authors' is.
+
+    Args:
+        network: f, which adapts.
+        method: what an inner step moves.
+        theta: θ, from which each task starts; on the device of the batch, and of its dtype.
+        batch: the tasks.
+        ways: N, classes of a task.
+        steps: inner steps.
+        step_size: α, on the mean cross-entropy.
+        query_counts: query images of a class, each count in turn; the first so many of the batch's.
+        classifier: what classifies the query images, as a function of the same φ: ``network``
+            where it is None, and another where batch norm is to have other statistics in queries.
     """
     phi = replicate(theta, len(batch.support_labels))
     queries = [first_queries(batch, ways, count) for count in query_counts]
@@ -88,7 +99,22 @@ def measure_all(
     query_counts: Sequence[int],
     classifier: Layer | None = None,
 ) -> Iterator[Measured]:
-    """Measure tasks 0 to ``tasks`` − 1 of a split, ``chunk`` of them at a time.
+    """Yield what :func:`measure` returns of tasks 0 to ``tasks`` − 1 of a split, in order.
+
+    Args:
+        network: f, which adapts.
+        method: what an inner step moves.
+        theta: θ, on the device.
+        images: the data set's, uint8 ``(classes, images, height, width, channels)``, on the device.
+        space: the tasks, with at least as many query images a class as are measured.
+        tasks: how many.
+        chunk: how many of them to compute at a time.
+        ways: N, classes of a task.
+        shots: K, support images of a class.
+        steps: inner steps.
+        step_size: α, on the mean cross-entropy.
+        query_counts: query images of a class, each count in turn.
+        classifier: as in :func:`measure`.
 
     Raises:
         UserError: the memory does not suffice for one task.

@@ -62,6 +62,13 @@ def probe(job: Job, settings: ProbeSettings, data_folder: Path, folder: Path, ou
 
     A training that diverged has no rows; the first line says so.
 
+    Args:
+        job: of the training.
+        settings: which tasks and multiples of α.
+        data_folder: what was prepared.
+        folder: what was trained, with its snapshots.
+        out: gradients.csv.
+
     Raises:
         UserError: a file is missing, damaged, or was trained with other settings.
     """

@@ -28,7 +28,7 @@ class SeedGroup:
     """
 
     def __init__(self, session: Session, say: Callable[[str], None] = lambda line: None) -> None:
-        """Start the trainings of ``here.job``; ``say`` is told where memory is short."""
+        """Start the trainings of the session's job; ``say`` is told where memory is short."""
         jobs, settings = session.job.each(), session.job.settings
         starts = [
             initialise(job.network, job.dataset.image_shape, settings.ways, job.seed)

@@ -54,7 +54,7 @@ class State:
         last_row: that of the end, if it is not one of these.
         since_row: loss and accuracy of each iteration since the last row, float64
             ``(iterations, 2)``; each of them, as sums would depend on when they were taken.
-        wrong: what is not finite, if anything.
+        divergence: what is not finite and since when, if anything.
         validation_seconds: of all seconds, those in validation.
         chunks: ``training`` and ``validation`` → how many tasks are computed at once. The last
             digits depend on it, so it stays what it became where memory was short.
