@@ -129,6 +129,16 @@ def test_a_further_evaluation_leaves_the_job_done(evaluated, tmp_path, monkeypat
     assert Heartbeat.read(job) == before
 
 
+def test_seeds_that_were_trained_at_once_are_evaluated_each_by_itself(evaluated, tmp_path):
+    job, _, out = evaluated
+    tables = []
+    for group in ([], [0, 1]):
+        grouped = job.model_copy(update={"seed_group": group})
+        evaluate(grouped, tmp_path / "data", out, "running-statistics")
+        tables.append(pd.read_csv(out / "evaluation-running-statistics.csv", comment="#"))
+    pd.testing.assert_frame_equal(*tables)
+
+
 def test_is_the_same_each_time(evaluated, tmp_path):
     job, _, out = evaluated
     first = (out / "evaluation.csv").read_bytes()

@@ -152,6 +152,11 @@ def test_the_parts_of_the_hessian_are_within_each_others_reach(probed):
     assert (whole >= np.abs(of_loss - of_network) * (1 - 1e-5)).all()
 
 
+def test_seeds_that_were_trained_at_once_have_tasks_of_their_own(probed, job):
+    alone = probed()
+    pd.testing.assert_frame_equal(probed(job=job.model_copy(update={"seed_group": [0, 1]})), alone)
+
+
 def test_only_listed_snapshots_are_probed(probed, job):
     assert set(probed(job=changed(job, "settings", snapshots=[3]))["iteration"]) == {3, 10}
 

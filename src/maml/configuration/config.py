@@ -202,6 +202,10 @@ class Job(Strict):
         """The seeds that one process trains together."""
         return self.seed_group or [self.seed]
 
+    def alone(self) -> Job:
+        """Return the job of this seed alone, whose training tasks are its own."""
+        return self.model_copy(update={"seed_group": []})
+
     def each(self) -> list[Job]:
         """Return the job of each of :attr:`seeds`."""
         return [self.model_copy(update={"seed": seed}) for seed in self.seeds]

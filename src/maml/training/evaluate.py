@@ -93,7 +93,7 @@ def _evaluate(
     tasks = job.settings.test_tasks
     digests = {name: provenance.file_digest(file) for name, file in files.items()}
     with (
-        open_session(job, data_folder) as session,
+        open_session(job.alone(), data_folder) as session,
         Progress(
             job, "evaluating", len(trained) * tasks, unit="tasks", heartbeat=heartbeat
         ) as progress,

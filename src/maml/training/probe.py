@@ -73,7 +73,7 @@ def probe(job: Job, settings: ProbeSettings, data_folder: Path, folder: Path, ou
         UserError: a file is missing, damaged, or was trained with other settings.
     """
     runtime = job.runtime.model_copy(update={"precision": "float64"})
-    exact = job.model_copy(update={"runtime": runtime})
+    exact = job.alone().model_copy(update={"runtime": runtime})
     with locks.held(out):
         remove_unfinished(out)
         files = [folder / "last.safetensors", *_listed(job, folder)]
