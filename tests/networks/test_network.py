@@ -26,6 +26,19 @@ def test_omniglot_networks_have_the_papers_shapes(paper):
     assert widths == [(256, 784), (128, 256), (64, 128), (64, 64), (5, 64)]
 
 
+@pytest.mark.parametrize("activation", ["relu", "softplus"])
+@pytest.mark.parametrize("scale", ["fixed", "learned", "adapted"])
+def test_the_inner_loop_adapts_scales_if_asked_to_and_offsets_never(paper, scale, activation):
+    changed = {"batch_norm_scale": scale, "activation": activation}
+    network = paper.networks["mlp"].model_copy(update=changed)
+    parameters = build(network, (1, 28, 28), ways=5).parameters
+    adapted = {}
+    for name, parameter in parameters.items():
+        adapted.setdefault(name.partition(".")[2], set()).add(parameter.adapted)
+    scales = {} if scale == "fixed" else {"scale": {scale == "adapted"}}
+    assert adapted == {"weight": {True}, "bias": {True}, "offset": {False}} | scales
+
+
 @pytest.mark.parametrize(
     ("name", "image"),
     [("omniglot-conv", (1, 28, 28)), ("mlp", (1, 28, 28)), ("miniimagenet-conv", (3, 84, 84))],
