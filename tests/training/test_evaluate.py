@@ -13,6 +13,7 @@ from maml.data.prepare import prepare
 from maml.files.provenance import file_digest
 from maml.tasks.episodes import TaskSpace, gather
 from maml.training import evaluate as module
+from maml.training import running_statistics
 from maml.training.evaluate import evaluate
 from maml.training.progress import Heartbeat
 from maml.training.train import train
@@ -129,8 +130,11 @@ def test_a_further_evaluation_leaves_the_job_done(evaluated, tmp_path, monkeypat
     assert Heartbeat.read(job) == before
 
 
-def test_seeds_that_were_trained_at_once_are_evaluated_each_by_itself(evaluated, tmp_path):
+def test_seeds_that_were_trained_at_once_are_evaluated_each_by_itself(
+    evaluated, tmp_path, monkeypatch
+):
     job, _, out = evaluated
+    monkeypatch.setattr(running_statistics, "TASKS", 4)
     tables = []
     for group in ([], [0, 1]):
         grouped = job.model_copy(update={"seed_group": group})
