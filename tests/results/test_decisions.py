@@ -150,6 +150,12 @@ def test_the_seeds_that_would_settle_it_are_the_first_that_do():
         assert shown is (WITHIN if seeds >= needed else INCONCLUSIVE)
 
 
+def test_no_fewer_seeds_than_there_are_would_settle_it():
+    open_one = design(0, seed=0.7, seeds=3)
+    found = seeds_needed(open_one, lambda each: INCONCLUSIVE if each is open_one else WITHIN)
+    assert found == 4
+
+
 def test_a_cell_of_the_paper_is_settled_by_seeds_too():
     ours = design(98.7, seed=0.2, seeds=2)
     assert reproduction(ours, 98.7, 0.4) is INCONCLUSIVE

@@ -89,6 +89,12 @@ def test_an_arm_that_does_not_get_there_is_slower_by_at_least_the_rest():
     assert "the other arm did not get there with 3 of 3 seeds" in found.remark
 
 
+def test_where_xavier_does_not_get_there_it_is_never_shown_to_be_sooner():
+    found = judged((None, 1000.0, 1000.0), (1000.0, 3000.0, 3000.0))
+    assert found.remark == "Xavier arm did not get there with 1 of 3 seeds"
+    assert found.verdict == Verdict.INCONCLUSIVE
+
+
 def test_xavier_that_does_not_get_there_is_not_the_sooner():
     assert judged((None, None, None), (1000.0, 1010.0, 990.0)).verdict == Verdict.NOT_REPRODUCED
     assert judged((None, 500.0, 500.0), (None, 1e3, None)).verdict == Verdict.INCONCLUSIVE

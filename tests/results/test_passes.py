@@ -57,6 +57,13 @@ def test_each_change_is_timed_alone_and_all_together(tmp_path):
     assert effects == pytest.approx([40, -10, -10, 34, 1, 0], abs=1)
 
 
+def test_a_pass_that_stays_as_it_was_is_neither_shortened_nor_lengthened(tmp_path):
+    found = judged(tmp_path, dict.fromkeys(ALL, 2.0), noise=0.001)
+    assert {(each.verdict, each.remark) for each in found.values()} == {
+        (Verdict.NOT_REPRODUCED, "")
+    }
+
+
 def test_times_that_scatter_are_open(tmp_path):
     truth = {"maml": 2.0, "fomaml": 1.9, "maml-dropout": 2.0, "fomaml-dropout": 2.0}
     found = judged(tmp_path, truth, noise=0.1)

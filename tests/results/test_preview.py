@@ -6,13 +6,16 @@ from maml.data.store import PreparedData
 from maml.results.preview import draw_tasks
 
 
+@pytest.mark.parametrize("of_a_class", [12, 7])
 @pytest.mark.parametrize("name", ["omniglot-20way-5shot", "miniimagenet-5way-1shot"])
-def test_draws_one_picture_the_same_each_time(paper, tmp_path, monkeypatch, name):
+def test_draws_one_picture_the_same_each_time(paper, tmp_path, monkeypatch, name, of_a_class):
     experiment = paper.experiment(name)
     channels = paper.datasets[experiment.dataset].channels
     data = PreparedData(
         name=experiment.dataset,
-        images=np.random.default_rng(0).integers(0, 256, (25, 12, 8, 8, channels), dtype=np.uint8),
+        images=np.random.default_rng(0).integers(
+            0, 256, (25, of_a_class, 16, 16, channels), dtype=np.uint8
+        ),
         class_names=[f"Alphabet_of_tests/character{number:02d}" for number in range(25)],
         split=["train"] * 25,
         digest="",

@@ -11,6 +11,7 @@ from maml.files import paths
 from maml.training import weights
 from maml.training.evaluate import evaluate
 from maml.training.seed_group import SeedGroup
+from maml.training.state import Divergence
 from maml.training.train import train
 
 BOTH = {"seed_group": [0, 1]}
@@ -113,6 +114,15 @@ def test_seeds_that_are_not_equally_far_are_refused(tiny_job):
     saved["seeds"][1]["optimizer"]["updates"] += 2
     with pytest.raises(ValueError, match="its seeds are not equally far"):
         SeedGroup(session).restore(saved)
+
+
+@pytest.mark.parametrize("wrong", [[0, 1], [0]])
+def test_of_seeds_that_have_all_diverged_nothing_is_saved(tiny_job, wrong):
+    session = without_data(tiny_job("omniglot-5way-1shot", "maml", 0).model_copy(update=BOTH))
+    one = SeedGroup(session)
+    for seed in wrong:
+        one.states[seed].divergence = Divergence("loss", 1)
+    assert (one.saved() is None) == (len(wrong) == 2)
 
 
 def test_seeds_share_the_time_of_their_job(tiny_job, monkeypatch):

@@ -83,6 +83,7 @@ def test_time_goes_on_where_it_was_saved(state, monkeypatch):
     monkeypatch.setattr("maml.training.state.time.perf_counter", lambda: clock[0])
     one = state()
     clock[0] = 130.0
+    one.validation_seconds = 12.0
     saved = one.saved()
     assert saved["seconds"] == 30.0
     clock[0] = 1000.0  # the process is gone for a while
@@ -90,3 +91,4 @@ def test_time_goes_on_where_it_was_saved(state, monkeypatch):
     two.restore(saved)
     clock[0] = 1005.0
     assert two.seconds == 35.0
+    assert two.validation_seconds == 12.0
