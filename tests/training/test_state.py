@@ -60,6 +60,14 @@ def test_an_outcome_that_cannot_be_is_refused(state, divergence):
         state().restore(saved)
 
 
+def test_a_training_that_diverged_at_once_is_taken_up_as_that(state):
+    saved = state().saved() | {"iteration": 4, "divergence": {"what": "loss", "iteration": 1}}
+    saved["optimizer"]["updates"] += 4
+    one = state()
+    one.restore(saved)
+    assert one.divergence.iteration == 1
+
+
 def test_an_optimizer_at_another_iteration_is_refused(state):
     saved = state().saved()
     saved["optimizer"]["updates"] = saved["optimizer"]["updates"] + 1
