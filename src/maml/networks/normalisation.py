@@ -42,6 +42,13 @@ def normalised(
     shared = tuple(range(x.ndim - 1))
     centred = x - x.mean(shared)
     normed = centred * (centred.square().mean(shared) + epsilon).rsqrt()
+    return activated(normed, phi, activation=activation, pool=pool)
+
+
+def activated(
+    normed: Tensor, phi: Parameters, *, activation: Callable[[Tensor], Tensor], pool: bool
+) -> Tensor:
+    """Return max-pool(activation(γ z + β)) of standardised values z; see :func:`normalised`."""
     y = activation(phi.get("scale", 1.0) * normed + phi["offset"])
     return functional.max_pool2d(y.movedim(-1, 1), 2).movedim(1, -1) if pool else y
 

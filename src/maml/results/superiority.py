@@ -41,8 +41,9 @@ def findings(config: Config, cells: Sequence[Cell], runs: Path) -> Iterator[Find
         queries = comparable_queries(config, cell.experiment)
         for kind in KINDS:
             what = f"the {kind.baseline} baseline"
+            printed = _printed(config, cell.experiment, kind)
             finding = _finding(config, cell, what, kind.method.label).changed(
-                paper=(printed := _printed(config, cell.experiment, kind)),
+                paper=printed,
                 ours_to_ask="" if printed else "the paper has no such baseline here",
             )
             other = of_baselines.get((cell.experiment, kind.name))

@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from maml.networks.composition import Sequence
 from maml.networks.folded import unfolded
 from maml.networks.function import FunctionLayer
 from maml.networks.layer import Layer
-from maml.networks.normalisation import NormReluPool, normalised
+from maml.networks.normalisation import NormReluPool, activated, normalised
 from maml.networks.parameters import Parameter, Parameters, replicate
 
 MEAN, VARIANCE = "mean", "variance"
@@ -107,5 +106,4 @@ def _standardised(
 ) -> Tensor:
     """Return what :func:`.normalised` returns, with the mean and the variance in ``phi``."""
     normed = (x - phi[MEAN]) * (phi[VARIANCE] + epsilon).rsqrt()
-    y = activation(phi.get("scale", 1.0) * normed + phi["offset"])
-    return functional.max_pool2d(y.movedim(-1, 1), 2).movedim(1, -1) if pool else y
+    return activated(normed, phi, activation=activation, pool=pool)
