@@ -13,7 +13,7 @@ from maml.configuration import config as configuration
 from maml.files import paths
 from maml.files.errors import UserError
 from maml.training import progress
-from maml.training.progress import Heartbeat, Progress, duration
+from maml.training.progress import Heartbeat, Progress
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
 
@@ -173,19 +173,3 @@ def test_a_person_watches_a_bar(job, clock, monkeypatch):
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
     assert "omniglot-5way-1shot maml seed 0: resumed at iteration 500 of 60,000" in text
     assert "502 of 60,000 loss 1.250, accuracy 50.0 %, 16 h 32 min left" in " ".join(text.split())
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0 s"),
-        (59, "59 s"),
-        (59.9, "1 min"),
-        (3570, "1 h 0 min"),
-        (4800, "1 h 20 min"),
-        (86_399, "1 d 0 h"),
-        (27 * 3600, "1 d 3 h"),
-    ],
-)
-def test_durations_are_for_people(seconds, text):
-    assert duration(seconds) == text

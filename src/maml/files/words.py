@@ -1,4 +1,4 @@
-"""Numbers and lists as messages say them."""
+"""Numbers, lists and lengths of time as messages say them."""
 
 from collections.abc import Sequence
 
@@ -14,3 +14,16 @@ def some(things: Sequence[str], between: str = ", ") -> str:
     """Return the first few of many things, and how many more there are."""
     more = f" and {len(things) - SHOWN} more" if len(things) > SHOWN else ""
     return between.join(things[:SHOWN]) + more
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time for people: ``45 s``, ``12 min``, ``1 h 20 min``, ``2 d 3 h``."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"

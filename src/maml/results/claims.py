@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from maml.configuration.config import Config
-from maml.files.words import counted
+from maml.files.words import counted, duration
 from maml.results import paper
 from maml.results.cells import Cell
 from maml.results.crossed import Design, Interval, interval
@@ -28,7 +28,6 @@ from maml.results.decisions import (
 )
 from maml.results.finding import SIGNIFICANT, Finding, Verdict, gated
 from maml.results.statistics import accuracies, paired
-from maml.training.progress import duration
 
 EACH_CELL = "meta-test accuracy {accuracy} ± {ci95}"
 NEARLY_THE_SAME = "first-order MAML performs nearly the same as MAML"

@@ -28,6 +28,7 @@ from maml.configuration.config import Job
 from maml.files import paths
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
+from maml.files.words import duration
 from maml.training.events import Events
 
 
@@ -240,19 +241,6 @@ class Progress:
         for path in self._heartbeats:
             with suppress(OSError, UserError), atomic_file(path, sync=False) as file:
                 file.write_text(json.dumps(asdict(beat)), encoding="utf-8")
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time for people: ``45 s``, ``12 min``, ``1 h 20 min``, ``2 d 3 h``."""
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    hours = round(seconds / 3600)
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def _heartbeat_path(job: Job) -> Path:

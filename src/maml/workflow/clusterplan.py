@@ -14,7 +14,7 @@ from rich.table import Table
 
 from maml.configuration import config as configuration
 from maml.configuration.config import Config
-from maml.training.progress import duration
+from maml.files.words import duration
 from maml.workflow import cardspeeds, throughput
 from maml.workflow.console import console
 from maml.workflow.measured import the_machine

@@ -22,9 +22,8 @@ from maml.data.mirrors import named
 from maml.data.official import FILES
 from maml.files import paths
 from maml.files.errors import UserError
-from maml.files.words import counted
+from maml.files.words import counted, duration
 from maml.networks.network import parameter_shapes
-from maml.training.progress import duration
 from maml.workflow import throughput
 from maml.workflow.console import console
 from maml.workflow.measured import Speed

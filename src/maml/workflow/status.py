@@ -21,7 +21,8 @@ from rich.text import Text
 from maml.configuration import baselines
 from maml.configuration.config import Config, Job
 from maml.files import tabular
-from maml.training.progress import Heartbeat, duration
+from maml.files.words import duration
+from maml.training.progress import Heartbeat
 from maml.workflow import queue
 from maml.workflow.console import console
 from maml.workflow.remaining import baselines_file, probe_file, probed
