@@ -10,7 +10,6 @@ from maml.algorithm import plain
 from maml.compute.chunk import Chunk
 from maml.compute.session import Session
 from maml.configuration.schema import Experiment
-from maml.networks.network import build_for
 from maml.tasks.episodes import TaskSpace, gather
 from maml.training.measure import first_queries, measure_all
 
@@ -29,7 +28,7 @@ def contenders(
     def ours() -> Parameters:
         parts = list(
             measure_all(
-                build_for(session.job),
+                session.network(),
                 session.job.gradient,
                 theta,
                 session.images,

@@ -7,7 +7,6 @@ import numpy as np
 
 from benchmarks.precision.rounding import BASE, EMULATED, rounded
 from maml.compute.session import Session
-from maml.networks.network import build_for
 from maml.networks.parameters import Parameters
 from maml.results.statistics import tasks_half_width
 from maml.training.measure import measure_all
@@ -36,7 +35,7 @@ def _accuracies(session: Session, theta: Parameters, tasks: int) -> np.ndarray:
     """Return each test task's accuracy as Table 1 reports it."""
     settings = session.job.settings
     measured = measure_all(
-        build_for(session.job),
+        session.network(),
         session.job.gradient,
         theta,
         session.images,

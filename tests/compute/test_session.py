@@ -6,6 +6,7 @@ import torch
 
 from maml.compute.session import MOST_TASKS, Session, device_images
 from maml.files.errors import UserError
+from maml.networks.normalisation import NormReluPool
 
 
 def session(paper, experiment, device="cpu", chunk=None, kernels="pytorch"):
@@ -44,13 +45,17 @@ def test_images_that_do_not_fit_a_gpu_end_in_one_line(monkeypatch):
         device_images(data, torch.device("cuda"))
 
 
-def test_kernels_for_a_gpu_are_refused_on_a_cpu(paper, monkeypatch):
+def test_kernels_for_a_gpu_are_pytorchs_on_a_cpu(paper, monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    session(paper, "omniglot-5way-1shot", "cuda", kernels="triton")
-    with pytest.raises(UserError, match=r"runtime\.kernels is triton, .* set it to pytorch"):
-        session(paper, "omniglot-5way-1shot", kernels="triton")
+    name = "omniglot-5way-1shot"
+    assert session(paper, name, "cuda", kernels="triton").kernels == "triton"
+    assert session(paper, name, "cuda").kernels == "pytorch"
+    on_cpu = session(paper, name, kernels="triton")
+    assert on_cpu.kernels == "pytorch"
+    kinds = {type(layer) for layer in on_cpu.network().layers}
+    assert NormReluPool in kinds
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    session(paper, "omniglot-5way-1shot", kernels="triton")
+    assert session(paper, name, kernels="triton").kernels == "triton"
 
 
 def test_the_configuration_takes_precedence(paper):

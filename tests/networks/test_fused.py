@@ -247,11 +247,10 @@ def test_can_be_a_cuda_graph(case, dtype):
     assert torch.equal(replay(), work())
 
 
-def test_a_job_has_the_kernels_that_it_asks_for(paper):
+def test_a_job_has_the_kernels_that_are_asked_for(paper):
     job = paper.job("omniglot-5way-1shot-mlp", "maml", 0)
     for kernels, kind in (("pytorch", NormReluPool), ("triton", fused.FusedNormReluPool)):
-        runtime = job.runtime.model_copy(update={"kernels": kernels})
-        network = build_for(job.model_copy(update={"runtime": runtime}))
+        network = build_for(job, kernels=kernels)
         norms = [layer for layer in network.layers if isinstance(layer, NormReluPool)]
         assert [type(layer) for layer in norms] == 4 * [kind]
 

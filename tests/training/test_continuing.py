@@ -80,6 +80,20 @@ def test_an_interruption_alone_is_no_new_stretch(interrupted, glyphs, tmp_path):
     assert (stretch["from"], stretch["to"]) == (0, 10)
 
 
+def test_a_cpu_goes_on_with_what_kernels_for_a_gpu_began(
+    job, glyphs, tmp_path, at_iteration, monkeypatch
+):
+    job = changed(job, "runtime", kernels="triton")
+    job = changed(job, "settings", validate_every=10, meta_batch_size=1)
+    at_iteration[3] = crash
+    with pytest.raises(KeyboardInterrupt):
+        train(job, glyphs, tmp_path / "out")  # by Triton's interpreter
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    train(job, glyphs, tmp_path / "out")
+    assert at_iteration["count"] == 3 + 8
+    assert weights.load(tmp_path / "out" / "last.safetensors").job == job
+
+
 def test_as_many_tasks_are_computed_at_once_as_suit_the_device_here(
     interrupted, glyphs, tmp_path, monkeypatch, elsewhere
 ):

@@ -81,14 +81,10 @@ def choose(setting: str, name: str = "runtime.device") -> "torch.device":
     return torch.device("cuda:0" if usable and setting != "cpu" else "cpu")
 
 
-def check_kernels(runtime: Runtime, device: "torch.device") -> None:
-    """Raise a UserError unless a device can run the kernels that ``runtime`` asks for."""
+def kernels(runtime: Runtime, device: "torch.device") -> str:
+    """Return which kernels a device computes with: a CPU with PyTorch's, whatever is asked for."""
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"  # by Triton itself, to test them
-    if runtime.kernels == "triton" and device.type == "cpu" and not interpreted:
-        raise UserError(
-            "runtime.kernels is triton, whose kernels are for a GPU, and this computes on the CPU; "
-            "set it to pytorch"
-        )
+    return runtime.kernels if device.type != "cpu" or interpreted else "pytorch"
 
 
 def has_driver() -> bool:

@@ -14,7 +14,8 @@ from maml.compute.chunk import Chunk, short_of_memory
 from maml.configuration.config import Job
 from maml.data import store
 from maml.files.errors import UserError
-from maml.networks.network import largest_layer
+from maml.networks.composition import Sequence
+from maml.networks.network import build_for, largest_layer
 from maml.tasks.episodes import TaskSpace
 
 MOST_TASKS = 32
@@ -45,9 +46,14 @@ class Session:
     data: store.PreparedData
     images: Tensor
 
-    def __post_init__(self) -> None:
-        """Raise a UserError if the device cannot run the job's kernels."""
-        devices.check_kernels(self.job.runtime, self.device)
+    @property
+    def kernels(self) -> str:
+        """What computes batch norm, ReLU and pooling on this device: ``pytorch`` or ``triton``."""
+        return devices.kernels(self.job.runtime, self.device)
+
+    def network(self) -> Sequence:
+        """Return the job's network, as this device computes it."""
+        return build_for(self.job, kernels=self.kernels)
 
     def tasks_at_once(self, queries: int, seeds: int = 1) -> int:
         """Return how many tasks of each of so many seeds to compute at the same time.

@@ -57,14 +57,14 @@ def build(
     return Sequence((*layers, head, Bias("head", ways, head=True)))
 
 
-def build_for(job: Job) -> Sequence:
-    """Return the network of a job."""
+def build_for(job: Job, *, kernels: str = "pytorch") -> Sequence:
+    """Return the network of a job, as PyTorch computes it or with other ``kernels``."""
     return build(
         job.network,
         job.dataset.image_shape,
         job.settings.ways,
         cut_max_pool=job.gradient.max_pool_second_derivative == "cut",
-        kernels=job.runtime.kernels,
+        kernels=kernels,
     )
 
 

@@ -35,7 +35,6 @@ from maml.files import locks, paths, provenance, tabular
 from maml.files.atomic import remove_unfinished
 from maml.files.codedigest import code_of
 from maml.networks import composition
-from maml.networks.network import build_for
 from maml.networks.parameters import Parameters
 from maml.training import weights
 from maml.training.measure import measure_all
@@ -204,8 +203,7 @@ class Baselines:
         query_counts: Sequence[int],
     ) -> np.ndarray:
         """Return the accuracies on a split, ``(query counts, tasks, steps + 1)``."""
-        job = self._session.job
-        network = build_for(job)
+        network = self._session.network()
         if which["statistics"] == RUNNING:
             network = with_running_statistics(network)
         if which["baseline"] == NEAREST_NEIGHBOUR:

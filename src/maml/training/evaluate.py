@@ -23,7 +23,6 @@ from maml.files.atomic import remove_unfinished
 from maml.files.codedigest import code_of
 from maml.files.errors import UserError
 from maml.files.paths import EVALUATION_COLUMNS, EVALUATION_KEY, WEIGHTS
-from maml.networks.network import build_for
 from maml.training import weights
 from maml.training.measure import Measured, measure_all
 from maml.training.progress import Progress
@@ -166,7 +165,7 @@ def evaluate_weights(
     """Measure all test tasks, or those of a further evaluation, some at a time."""
     settings = session.job.settings
     theta = {name: value.to(session.device, session.dtype) for name, value in trained.theta.items()}
-    network = classifier = build_for(session.job)
+    network = classifier = session.network()
     if further in ("running-statistics", "running-statistics-in-queries"):
         classifier, theta = with_statistics(session, theta, chunk)
     if further == "running-statistics":

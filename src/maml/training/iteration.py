@@ -15,7 +15,6 @@ from maml.algorithm.optimizer import MetaOptimizer
 from maml.compute.chunk import Chunk
 from maml.compute.graphs import NoGraph, captured
 from maml.compute.session import Session
-from maml.networks.network import build_for
 from maml.networks.parameters import Parameters
 from maml.tasks.episodes import gather
 from maml.tasks.upcoming import UpcomingTasks
@@ -43,7 +42,7 @@ class MetaIteration:
         """
         self._session, self._thetas = session, thetas
         self._optimizer, self._chunk, self._say = optimizer, chunk, say
-        self._network = build_for(session.job)
+        self._network = session.network()
         settings = session.job.settings
         space = session.space("train", settings.train_queries)
         self._upcoming = UpcomingTasks(space, settings.meta_batch_size, settings.training_tasks)

@@ -6,7 +6,6 @@ import time
 import numpy as np
 
 from maml.compute.session import Session
-from maml.networks.network import build_for
 from maml.training.checkpoint import Checkpoint
 from maml.training.divergence import diagnosis
 from maml.training.iteration import MetaIteration
@@ -79,7 +78,7 @@ def validate(session: Session, state: State) -> dict[str, float]:
     if session.job.dataset.classes.val:
         measured = list(
             measure_all(
-                build_for(session.job),
+                session.network(),
                 session.job.gradient,
                 state.theta,
                 session.images,

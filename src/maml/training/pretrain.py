@@ -59,7 +59,7 @@ class Pretraining:
         job = session.job
         self.batches = ImageBatches(session)
         self.network = build(
-            job.network, job.dataset.image_shape, self.batches.classes, kernels=job.runtime.kernels
+            job.network, job.dataset.image_shape, self.batches.classes, kernels=session.kernels
         )
         self.iteration, self.best, self.diverged = 0, Best(), False
         self.curve: list[dict[str, float]] = []

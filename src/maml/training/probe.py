@@ -135,7 +135,7 @@ class Prober:
         job = session.job
         self._session, self._settings, self._progress = session, settings, progress
         self._network = build(
-            job.network, job.dataset.image_shape, job.settings.ways, kernels=job.runtime.kernels
+            job.network, job.dataset.image_shape, job.settings.ways, kernels=session.kernels
         )
         self._space = session.space(settings.split, job.settings.train_queries)
         self._first = job.settings.training_tasks if settings.split == "train" else 0

@@ -17,7 +17,6 @@ from maml.networks.composition import Sequence
 from maml.networks.folded import unfolded
 from maml.networks.function import FunctionLayer
 from maml.networks.layers import CancelledBias
-from maml.networks.network import build_for
 from maml.networks.parameters import Parameters, replicate
 from maml.tasks.episodes import gather
 from maml.training.standing_norms import MEAN, batch_statistics, with_running_statistics
@@ -39,7 +38,7 @@ def with_statistics(
         UserError: the memory does not suffice for one task.
     """
     found = _statistics(session, theta, chunk)
-    layers = list(with_running_statistics(build_for(session.job)).layers)
+    layers = list(with_running_statistics(session.network()).layers)
     for place, layer in enumerate(layers):
         if isinstance(layer, CancelledBias):  # batch norm does not take it away any more
             own = {"bias": layer.parameters[layer.bias]}
@@ -55,7 +54,7 @@ def _shifted(x: Tensor, phi: Parameters) -> Tensor:
 def _statistics(session: Session, theta: Parameters, chunk: Chunk) -> Parameters:
     """Return name → the mean over support passes of their means, or of unbiased variances."""
     job, settings = session.job, session.job.settings
-    network = unfolded(build_for(job))
+    network = unfolded(session.network())
     space = session.space("train", settings.train_queries)
     tasks = min(TASKS, settings.training_tasks)
 

@@ -16,7 +16,6 @@ from maml.configuration.config import Job
 from maml.configuration.earlier import job_today
 from maml.files.atomic import atomic_file
 from maml.files.errors import UserError
-from maml.networks.composition import Sequence
 from maml.networks.layer import Layer
 from maml.networks.network import build_for
 from maml.networks.parameters import Parameters, replicate
@@ -58,7 +57,7 @@ class Trained:
             raise UserError(f"steps is {steps!r}, and has to be a whole number from 0 on")
         images = _checked(self.job, self.theta, images)
         labels = checked_labels(labels, len(images), self.job.settings.ways)
-        network, phi = _network(self.job), replicate(self.theta, 1)
+        network, phi = build_for(self.job), replicate(self.theta, 1)
         for _ in range(steps):
             phi = adapt(
                 network,
@@ -69,12 +68,6 @@ class Trained:
                 self.job.settings.inner_step_size,
             )
         return partial(_classify, self.job, network, phi)
-
-
-def _network(job: Job) -> Sequence:
-    """Return the network as PyTorch computes it, whatever trained it: θ is on the CPU."""
-    runtime = job.runtime.model_copy(update={"kernels": "pytorch"})
-    return build_for(job.model_copy(update={"runtime": runtime}))
 
 
 def _classify(job: Job, network: Layer, phi: Parameters, images: Tensor) -> Tensor:
@@ -129,7 +122,7 @@ def load(path: str | Path) -> Trained:
     ) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not hold trained weights ({reason}); {again}") from error
-    parameters = _network(job).parameters
+    parameters = build_for(job).parameters
     shapes = {name: parameter.shape for name, parameter in parameters.items()}
     if {name: tuple(value.shape) for name, value in theta.items()} != shapes:
         raise UserError(f"{path}: the weights do not fit the network that the file names; {again}")

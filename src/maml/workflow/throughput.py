@@ -14,7 +14,7 @@ from maml.compute import arithmetic, devices
 from maml.compute.session import Session, random_session
 from maml.configuration.config import Job
 from maml.files.errors import UserError
-from maml.networks.network import build_for, initialise
+from maml.networks.network import initialise
 from maml.networks.parameters import Parameters
 from maml.training.iteration import MetaIteration
 from maml.training.measure import measure_all
@@ -110,7 +110,7 @@ def _measure_tasks(session: Session) -> tuple[float, float]:
     def adapt(steps: int, query_counts: list[int]) -> float:
         def work() -> None:
             for _ in measure_all(
-                build_for(session.job),
+                session.network(),
                 session.job.gradient,
                 theta,
                 session.images,

@@ -57,7 +57,7 @@ class Runtime(Strict):
     kernels: Literal["pytorch", "triton"] = Field(
         default="pytorch",
         description="What computes batch norm, ReLU and max pooling. pytorch: its operations. "
-        "triton: a few kernels of the project's own, on a GPU alone; last digits differ.",
+        "triton: a GPU has a few kernels of the project's own, whose last digits differ.",
     )
     gpu_memory_gib: float | None = Field(
         default=None,
