@@ -9,6 +9,7 @@ import tarfile
 import time
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from helpers import ROOT
@@ -139,22 +140,42 @@ def test_the_bundle_may_not_be_too_large(tmp_path, monkeypatch):
     assert not (tmp_path / "other.tar.gz").exists()
 
 
-def test_the_page_on_speed_has_the_times_of_the_records():
-    folder = ROOT / "results" / "card-nvidia-h100-80gb-hbm3"
-    before, after = (Record(folder / of / "card.jsonl").results("times") for of in BEFORE_AFTER)
+def times_of(*folder):
+    return Record(Path(ROOT, "results", *folder, "card.jsonl")).results("times")
+
+
+def rows_of(marker):
+    """Return experiment, method and cells of each row of a table of the page on speed."""
     page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
-    table = page.partition("<!-- card")[2].partition("<!-- end of card -->")[0]
+    table = page.partition(f"<!-- {marker}:")[2].partition(f"<!-- end of {marker} -->")[0]
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[3:]]
-    assert [row[:2] for row in rows if row] == [
+    return list(filter(None, rows))
+
+
+def test_the_page_on_speed_has_the_times_of_the_records():
+    before, after = (times_of("card-nvidia-h100-80gb-hbm3", of) for of in BEFORE_AFTER)
+    rows = rows_of("card")
+    assert [row[:2] for row in rows] == [
         [name, method]
         for name in config.read([ROOT / "config.yaml"]).select.experiments
         for method in measure.METHODS
     ]
-    for name, method, *cells in filter(None, rows):
+    for name, method, *cells in rows:
         for cell, way in zip(cells, (Way(), Way(graph=True), Way(True, 3)), strict=True):
             key = item(name, method, way)
             shown = [f"{times[key]:.3g}" for times in (before, after) if key in times]
             assert cell == (" → ".join(shown[:1] if way == Way() else shown) or "–")
+
+
+def test_the_page_on_speed_has_the_times_of_fused_kernels():
+    times, found = times_of("card-fused-nvidia-h200"), 0
+    for name, method, *cells in rows_of("fused"):
+        for cell, seeds in zip(cells, (1, 3), strict=True):
+            ways = Way(True, seeds), Way(True, seeds, "triton")
+            shown = [times.get(item(name, method, way)) for way in ways]
+            assert cell == (" → ".join(f"{each:.3g}" for each in shown) if all(shown) else "–")
+            found += 2 * (cell != "–")
+    assert found == len([key for key in times if ", graph" in key and "2 seeds" not in key])
 
 
 def test_the_longest_kernels_come_first():
