@@ -40,6 +40,12 @@ MISTAKES = [
         "digit, not 'a/b'",
     ),
     ("run", None, "run: must be a valid string, not null"),
+    (
+        "mirror",
+        "https://user:secret@mirror.example",
+        "mirror: it has a name or a password, which results/<run>/config.yaml would have, too, for "
+        "all who see the results; give it in MAML_MIRROR",
+    ),
     ("experimentz", {}, "experimentz: unknown key; did you mean 'experiments'?"),
     (
         "shots",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from maml.files.errors import UserError
 from maml.files.paths import BASELINES, KEPT
+from maml.files.words import without_login
 
 if TYPE_CHECKING:
     from maml.configuration.config import Config
@@ -49,6 +50,11 @@ def check_together(config: Config) -> None:
     if config.run == KEPT.name:
         raise UserError(
             f"config: run: {KEPT} is where results of other runs are kept; name another"
+        )
+    if config.mirror is not None and without_login(config.mirror) != config.mirror:
+        raise UserError(
+            "config: mirror: it has a name or a password, which results/<run>/config.yaml would "
+            "have, too, for all who see the results; give it in MAML_MIRROR"
         )
     if BASELINES in config.methods:
         raise UserError(

@@ -19,7 +19,6 @@ from maml.data.fetch import (
     check_room,
     fault,
     fetch,
-    shown,
 )
 from maml.data.official import FILES, HOMES
 from maml.data.raw import RECORD, by_hand
@@ -34,6 +33,7 @@ from maml.files.atomic import (
 )
 from maml.files.errors import UserError
 from maml.files.provenance import digest_of, file_digest
+from maml.files.words import without_login
 
 
 def download(dataset: Dataset, out: Path, mirror: str | None) -> None:
@@ -124,7 +124,7 @@ def _from_server(dataset: Dataset, out: Path, mirror: str) -> None:
         except Absent:
             if len(places) == 1:
                 raise
-    raise mirrors.Nothing(dataset.format, shown(mirror))
+    raise mirrors.Nothing(dataset.format, without_login(mirror))
 
 
 def _use_bundled(out: Path, why: str) -> None:
@@ -154,7 +154,11 @@ def _fetch_all(dataset: Dataset, files: list[Remote], out: Path, mirror: str | N
             size = decimal((folder / remote.name).stat().st_size)
             checked = "verified" if remote.checksum else "of unknown checksum"
             print(f"{remote.name}: {size}, {checked}", file=sys.stderr, flush=True)
-        source = _copied_from(dataset, folder, shown(mirror)) if mirror else HOMES[dataset.format]
+        source = (
+            _copied_from(dataset, folder, without_login(mirror))
+            if mirror
+            else HOMES[dataset.format]
+        )
         _record(folder, source, mirror)
 
 
@@ -206,8 +210,8 @@ def other_mirror(raw: Path, mirror: str | None) -> str | None:
     if not mirror or signed == _sign(mirror) or not (signed or source in HOMES.values()):
         return None
     return (
-        f"{raw} came from {source}, and the mirror {shown(mirror)} is not asked; to fetch it "
-        f"from there, remove {raw} and run again"
+        f"{raw} came from {source}, and the mirror {without_login(mirror)} is not asked; to fetch "
+        f"it from there, remove {raw} and run again"
     )
 
 

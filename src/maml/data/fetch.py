@@ -21,6 +21,7 @@ from rich.filesize import decimal
 
 from maml.data.remote import Remote
 from maml.files.errors import UserError
+from maml.files.words import without_login
 
 TIMEOUT = (10.0, 60.0)  # seconds to connect, and between two pieces
 PAUSES = (1.0, 2.0, 4.0)  # seconds before each new try; one more failure in a row, and that is it
@@ -35,7 +36,6 @@ _HEADERS = {
 }
 _PASSING = {408, 425, 429}  # and all from 500: the server may do better later
 _ABSENT = {403, 404, 410}  # 403 is what object stores say of files that they do not have
-_LOGIN = re.compile(r"(?<=://)[^/?#]*@")  # not by urlsplit, which refuses what a user mistyped
 _BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
@@ -54,11 +54,6 @@ def fault(path: Path, size: int | None, checksum: str | None) -> str | None:
     if not pooch.hashes.hash_matches(path, checksum):
         return "its {} is not {}".format(*checksum.split(":"))
     return None
-
-
-def shown(url: str) -> str:
-    """Return a URL, or a text with URLs, without the names and passwords that may be in it."""
-    return _LOGIN.sub("", url)
 
 
 def check_room(folder: Path, needed: int) -> None:
@@ -107,7 +102,7 @@ def read_text(url: str) -> str:
         try:
             return Path(folder, remote.name).read_text(encoding="utf-8")
         except ValueError as error:
-            raise UserError(f"{shown(url)} is no list of files ({error})") from error
+            raise UserError(f"{without_login(url)} is no list of files ({error})") from error
 
 
 class _Transfer:
@@ -118,7 +113,7 @@ class _Transfer:
 
     def __init__(self, remote: Remote, part: Path) -> None:
         self.remote, self.part = remote, part
-        self.url = shown(remote.url)
+        self.url = without_login(remote.url)
 
     def __call__(self, url: str, output: str, _: object) -> None:
         """Receive the file; try again, after longer and longer pauses, what may go better then."""
@@ -189,7 +184,7 @@ class _Transfer:
         if code >= 400 and not (self.start and code == 416):
             raise Unreachable(f"{self.url} cannot be fetched ({status})")
         if response.headers.get("Content-Type", "").startswith("text/html") and code != 416:
-            at = "" if response.url == self.remote.url else shown(response.url)
+            at = "" if response.url == self.remote.url else without_login(response.url)
             self._web_page(f", to which it redirects: {at}" if at else "")
         begins = response.headers.get("Content-Range", "").startswith(f"bytes {self.start}-")
         if self.start and not (code == 206 and begins):
@@ -227,7 +222,7 @@ class _Transfer:
 
 def _reason(error: Exception) -> str:
     """Return what the many layers of an HTTP library wanted to say."""
-    text = shown(" ".join(str(error).split()))
+    text = without_login(" ".join(str(error).split()))
     if isinstance(error, requests.Timeout) or "timed out" in text:
         return "no answer in time"
     system = re.search(r"\[Errno -?\d+\] ([^'\"()<>\[\]]+)", text)

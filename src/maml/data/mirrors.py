@@ -15,11 +15,12 @@ from urllib.parse import quote, urlsplit
 
 from maml.data import loose
 from maml.data.archives import SUFFIXES
-from maml.data.fetch import Absent, Remote, check_room, fault, read_text, shown
+from maml.data.fetch import Absent, Remote, check_room, fault, read_text
 from maml.data.miniimagenet import IMAGE_NAMES
 from maml.data.official import FILES
 from maml.files.errors import UserError
 from maml.files.systemfiles import is_system_file
+from maml.files.words import without_login
 
 SUMS = "SHA256SUMS"
 
@@ -100,17 +101,18 @@ def remotes(format: str, base: str) -> Iterator[list[Remote]]:
         urlsplit(base)
     except ValueError:  # whose text may have the password
         raise UserError(
-            f"the mirror {shown(base)} is no URL; see MAML_MIRROR and `mirror` in config.yaml"
+            f"the mirror {without_login(base)} is no URL; see MAML_MIRROR and `mirror` in "
+            "config.yaml"
         ) from None
 
     def at(name: str) -> str:
         return f"{base}/{quote(name)}"
 
     try:
-        sums = read_sums(read_text(at(SUMS)), shown(at(SUMS)))
+        sums = read_sums(read_text(at(SUMS)), without_login(at(SUMS)))
     except Absent:
         sums = {}
-    names = choose(format, sums, shown(base))
+    names = choose(format, sums, without_login(base))
     if names:
         yield [Remote(at(name), checksum=sums[name]) for name in names]
         return
@@ -156,8 +158,8 @@ def copy(format: str, mirror: str, folder: Path) -> str:
     root = Path(mirror).expanduser()
     if not root.is_dir():
         raise UserError(
-            f"the mirror {shown(mirror)} is no folder, nor a URL that begins with http:// or "
-            "https://; see MAML_MIRROR and `mirror` in config.yaml"
+            f"the mirror {without_login(mirror)} is no folder, nor a URL that begins with http:// "
+            "or https://; see MAML_MIRROR and `mirror` in config.yaml"
         )
     try:
         return _copy(format, root, folder)

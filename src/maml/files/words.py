@@ -1,8 +1,10 @@
-"""Numbers, lists and lengths of time as messages say them."""
+"""Numbers, lists, lengths of time and URLs as messages say them."""
 
+import re
 from collections.abc import Sequence
 
 SHOWN = 3  # things that a message names
+_LOGIN = re.compile(r"(?<=://)[^/?#]*@")  # not by urlsplit, which refuses what a user mistyped
 
 
 def counted(number: int, noun: str) -> str:
@@ -27,3 +29,8 @@ def duration(seconds: float) -> str:
         return f"{minutes // 60} h {minutes % 60} min"
     hours = round(seconds / 3600)
     return f"{hours // 24} d {hours % 24} h"
+
+
+def without_login(text: str) -> str:
+    """Return a URL, or a text with URLs, without the names and passwords that may be in it."""
+    return _LOGIN.sub("", text)

@@ -17,12 +17,11 @@ from maml.compute.memory import machine_memory
 from maml.configuration import config as configuration
 from maml.configuration.config import Config, Job
 from maml.configuration.schema import Dataset
-from maml.data.fetch import shown
 from maml.data.mirrors import named
 from maml.data.official import FILES
 from maml.files import paths
 from maml.files.errors import UserError
-from maml.files.words import counted, duration
+from maml.files.words import counted, duration, without_login
 from maml.networks.network import parameter_shapes
 from maml.workflow import throughput
 from maml.workflow.console import console
@@ -266,7 +265,7 @@ def _data(config: Config, slug: str, name: str) -> str:
         case "synthetic":
             return f"{name} is to be made"
         case _ if mirror:
-            return f"{name} is to be fetched from {shown(mirror)}"
+            return f"{name} is to be fetched from {without_login(mirror)}"
         case _:
             return f"{name} is to be downloaded, {decimal(_published_bytes(dataset))}"
 
