@@ -198,6 +198,7 @@ def test_a_run_that_leaves_something_to_do_is_not_recorded_by_dvc_either(restore
     assert restored.run(*whole, DVC_STAGE="paper").returncode == 1
 
 
+@pytest.mark.long
 def test_an_experiment_of_dvc_changes_the_configuration(restored):
     change = "config.yaml:experiments.omniglot-5way-1shot.reported_step=1"
     restored("dvc", "exp", "run", "paper", "-S", change)
@@ -286,6 +287,7 @@ def test_a_bucket_serves_as_remote(recorded, s3):
     assert fresh.read(WEIGHTS) == recorded.read(WEIGHTS)
 
 
+@pytest.mark.long
 def test_machines_that_share_a_bucket_alone_compute_one_run(recorded, s3):
     url, variables = s3
     home = recorded.folder.parent

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from maml.files.compressed import read_bytes
 from maml.files.errors import UserError
 
 T = TypeVar("T")
+NONE = pd.Series([], index=pd.Index([], dtype=int, name="task"), dtype=float, name="accuracy")
 CURVE = ["iteration", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
 ORIGIN = ["outcome", "device", "versions", "code", "data", "settings"]
 
@@ -58,15 +60,19 @@ class Result:
     ) -> pd.Series:
         """Return each test task's accuracy, by task number; the reported ones by default."""
         settings = self.job.settings
-        chosen = {
-            "checkpoint": settings.reported_checkpoint if checkpoint is None else checkpoint,
-            "queries": settings.reported_queries if queries is None else queries,
-            "step": settings.reported_step if step is None else step,
-        }
-        selected = pd.Series(True, index=self.rows.index)
-        for column, value in chosen.items():
-            selected &= self.rows[column] == value
-        return self.rows[selected].set_index("task")["accuracy"].sort_index()
+        chosen = (
+            settings.reported_checkpoint if checkpoint is None else checkpoint,
+            settings.reported_queries if queries is None else queries,
+            settings.reported_step if step is None else step,
+        )
+        return self._by_task.get(chosen, NONE).copy()
+
+    @cached_property
+    def _by_task(self) -> dict[tuple[str, int, int], pd.Series]:
+        """The accuracies of each checkpoint, query count and inner step, by task number."""
+        by_task = self.rows.set_index("task")["accuracy"]
+        places = self.rows.groupby(["checkpoint", "queries", "step"]).indices
+        return {chosen: by_task.iloc[rows].sort_index() for chosen, rows in places.items()}
 
 
 def read(config: Config, runs: Path, further: str | None = None) -> list[Result]:

@@ -66,7 +66,7 @@ def save(figure: Figure, out: Path, name: str) -> None:
 def lay_out(figure: Figure) -> None:
     """Place the panels for good: matplotlib's solver differs in its last bits each time."""
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)  # so that nothing lays it out again as it is written
     for axes in figure.axes:
         axes.set_position(np.round(axes.get_position().bounds, 4))
 
