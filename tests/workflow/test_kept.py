@@ -99,7 +99,7 @@ def test_what_is_worth_keeping_lies_there_as_in_the_run(project, monkeypatch):
     assert found == {*expected, "evaluation.csv.xz"}
     beside = f"{Path(SEED).parents[1]}/baselines/seed-0"
     found = {Path(name).name for name in names if name.startswith(beside)}
-    assert found == {"pretrained.safetensors", "tuning.csv", "baselines.csv.xz"}
+    assert found == {"tuning.csv", "baselines.csv.xz"}
     other = "runs/omniglot-5way-1shot/fomaml/seed-0"
     assert f"{other}/evaluation-iteration-1.csv.xz" in names
     assert [name for name in names if "snapshots" in name] == [
@@ -166,15 +166,28 @@ def test_a_trace_finds_what_is_not_as_it_was_kept(project, capsys, monkeypatch):
 
 
 def test_a_trace_finds_other_weights_of_a_baseline(project):
-    kept.keep("tiny")
-    folder = paths.KEPT / "tiny" / Path(SEED).parents[1] / "baselines" / "seed-0"
-    file = folder / "pretrained.safetensors"
+    folder = Path("results/tiny", SEED).parents[1] / "baselines" / "seed-0"
+    file, table = folder / "pretrained.safetensors", Path("results/tiny/tables/table1.md")
+    config = configuration.read([paths.configuration("tiny")])
+    write_tables(config, paths.runs("tiny"), table.parent)
+    trace(table)
     file.write_bytes(file.read_bytes() + b"\0")
     with pytest.raises(UserError, match=r"weights: not the ones that were measured; "):
-        trace(Path("results/kept/tiny/tables/table1.md"))
+        trace(table)
     file.unlink()
     with pytest.raises(UserError, match=r"weights: missing; "):
-        trace(Path("results/kept/tiny/tables/table1.md"))
+        trace(table)
+
+
+def test_a_trace_says_which_weights_are_not_kept(project, capsys):
+    kept.keep("tiny")
+    table, folder = Path("results/kept/tiny/tables/table1.md"), paths.KEPT / "tiny" / SEED
+    trace(table)
+    said = capsys.readouterr().out
+    assert "baselines/seed-0/pretrained.safetensors, not kept, so not compared" in said
+    (folder / "best.safetensors").unlink()
+    with pytest.raises(UserError, match=r"weights: missing"):
+        trace(table)
 
 
 def test_what_a_person_wrote_beside_it_stays_and_the_rest_is_replaced(project):

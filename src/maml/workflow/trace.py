@@ -103,12 +103,12 @@ class Notes:
     Attributes:
         content: file → the digest of its content when it was made or kept.
         commits: digest of code → the commit that has it; of kept runs alone.
-        weights: whether the trained weights lie there, too.
+        kept: whether the run is one of those, which may lack weights.
     """
 
     content: dict[str, Any]
     commits: dict[str, str]
-    weights: bool = True
+    kept: bool = False
 
 
 def _notes(run: Path) -> Notes:
@@ -117,7 +117,7 @@ def _notes(run: Path) -> Notes:
         return Notes({file: entry["content"] for file, entry in recorded}, {})
     manifest = Manifest.read(run)
     content = {(run / file).as_posix(): digest for file, digest in manifest.content.items()}
-    return Notes(content, manifest.commits, manifest.weights)
+    return Notes(content, manifest.commits, kept=True)
 
 
 def _links(result: Result, folder: Path, notes: Notes) -> Iterator[Link]:
@@ -188,7 +188,7 @@ def _recorded(what: str, file: Path, notes: Notes) -> Link:
 
 
 def _absent_weights(file: Path, notes: Notes) -> Link:
-    if notes.weights:
+    if not notes.kept or file.as_posix() in notes.content:
         return Link("weights", str(file), "missing")
     return Link("weights", f"{file}, not kept, so not compared")
 
