@@ -40,6 +40,19 @@ def test_the_inner_loop_adapts_scales_if_asked_to_and_offsets_never(paper, scale
 
 
 @pytest.mark.parametrize(
+    "change", [{}, {"activation": "softplus"}, {"batch_norm_scale": "adapted"}]
+)
+@pytest.mark.parametrize(("name", "pools"), [("miniimagenet-conv", 4), ("omniglot-conv", 0)])
+def test_what_pools_is_cut_if_asked_to_and_nothing_else(paper, change, name, pools):
+    network = paper.networks[name].model_copy(update=change)
+    for cut in (True, False):
+        layers = build(network, (1, 28, 28), 5, cut_max_pool=cut).layers
+        assert [layer.cut for layer in layers if getattr(layer, "cut", False)] == cut * pools * [
+            True
+        ]
+
+
+@pytest.mark.parametrize(
     ("name", "image"),
     [("omniglot-conv", (1, 28, 28)), ("mlp", (1, 28, 28)), ("miniimagenet-conv", (3, 84, 84))],
 )

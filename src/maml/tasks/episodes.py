@@ -103,7 +103,7 @@ class Batch:
         """Images and labels of the support sets, then of the query sets."""
         return self.support_images, self.support_labels, self.query_images, self.query_labels
 
-    def split(self, tasks: int, seeds: int = 1) -> Iterator["Batch"]:
+    def split(self, tasks: int, seeds: int) -> Iterator["Batch"]:
         """Yield the batch in parts of at most ``tasks`` tasks of each of so many seeds."""
         of_seeds = (value.unflatten(0, (seeds, -1)).split(tasks, dim=1) for value in self.tensors)
         parts = list(zip(*of_seeds, strict=True))
