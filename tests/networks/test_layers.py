@@ -25,6 +25,11 @@ def test_a_bias_and_its_derivatives(moves, still):
     )
 
 
+def test_a_bias_is_of_the_head_if_that_is_said():
+    assert not Bias("any", 4).parameters["any.bias"].head
+    assert Bias("any", 4, head=True).parameters["any.bias"].head
+
+
 def test_a_bias_that_is_taken_away_again_is_not_added():
     check(
         CancelledBias("conv1", 4),

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from maml.configuration.schema import Initialisation
 from maml.networks.network import build, initialise, parameter_shapes
 
 
@@ -99,8 +100,28 @@ def test_initialisation_is_the_authors(paper):
         assert all(not v.any() for k, v in theta.items() if not k.endswith("weight"))
 
 
-def test_initialisation_depends_on_the_seed_alone(paper):
-    network = paper.networks["omniglot-conv"]
+STARTS = {
+    "truncated-normal": {"standard_deviation": 0.5},  # before it is truncated
+    "normal": {"standard_deviation": 0.5},
+    "xavier": {},
+    "he": {},
+}
+
+
+@pytest.mark.parametrize("distribution", STARTS)
+def test_initialisation_depends_on_the_seed_alone(paper, distribution):
+    start = {"distribution": distribution, **STARTS[distribution]}
+    start = Initialisation.model_validate(start)
+    changed = {"hidden_initialisation": start, "head_initialisation": start}
+    network = paper.networks["mlp"].model_copy(update=changed)
     first, again, other = (initialise(network, (1, 28, 28), 5, seed) for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["conv1.weight"], other["conv1.weight"])
+    for name in ("linear1.weight", "head.weight"):
+        assert not torch.equal(first[name], other[name])
+    widths = {  # He et al. 2015, equation 10; of 2 standard deviations truncated, 0.88 are left
+        "truncated-normal": 0.88 * 0.5,
+        "normal": 0.5,
+        "xavier": math.sqrt(2 / (784 + 256)),
+        "he": math.sqrt(2 / 784),
+    }
+    assert first["linear1.weight"].std() == pytest.approx(widths[distribution], rel=0.01)
