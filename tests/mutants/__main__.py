@@ -141,8 +141,11 @@ def _room(
 def _tests(mutant: Mutant, reach: Reach) -> list[str]:
     """Return the tests that reach a mistake, the module's own first and then the fastest."""
     lines = reach["lines"].get(mutant.module, {})
-    at = map(str, mutant.lines) if "(" in mutant.place else lines
+    in_function = "(" in mutant.place
+    at = map(str, mutant.lines) if in_function else lines
     tests = {test for line in at for test in lines.get(line, [])}
+    if not tests and not in_function:  # a module of names alone, which is run as it is imported
+        tests = set(reach["seconds"])
     own, others = own_first(mutant, sorted(tests, key=reach["seconds"].get))
     until = itertools.accumulate(map(reach["seconds"].get, [*own, *others]))
     return [test for test, end in zip([*own, *others], until, strict=True) if end <= ENOUGH]
