@@ -163,6 +163,7 @@ def test_accuracy_by_step_is_the_mean_with_the_interval_over_tasks(drawn, tmp_pa
     ran = {OMNIGLOT: PAIR, MINI: [*PAIR, "maml-cut-pooling"]}  # the former has no pooling to cut
     config, _, figure = drawn(curves.accuracy_by_step, select(list(ran), ran[MINI], [0, 1]))
     for (experiment, methods), panel in zip(ran.items(), panels(figure), strict=True):
+        assert (panel.get_xlabel(), panel.get_ylabel()) == ("inner steps", "accuracy")
         settings = config.experiment(experiment)
         assert [settings.inner_steps] * 2 in [list(line.get_xdata()) for line in panel.get_lines()]
         for method in methods:
