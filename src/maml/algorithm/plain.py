@@ -146,7 +146,7 @@ def logits(
 
 def _same(size: int, stride: int) -> tuple[int, int, int, int]:
     """Return the padding of square images that TensorFlow documents as SAME, for 3x3 kernels."""
-    in_all = max((-(-size // stride) - 1) * stride + 3 - size, 0)
+    in_all = (-(-size // stride) - 1) * stride + 3 - size
     before, after = in_all // 2, in_all - in_all // 2
     return before, after, before, after
 
