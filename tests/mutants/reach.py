@@ -1,6 +1,7 @@
 """Which tests reach which lines, and what they take: one run of all of them, traced."""
 
 import json
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -28,6 +29,9 @@ class Recorder:
         self._users: dict[str, set[str]] = defaultdict(set)
 
     def _switch(self, context: str) -> str:
+        if sys.gettrace() is None:  # Python ends it where a signal's exception meets the tracer
+            self._coverage.stop()
+            self._coverage.start()
         before, self._context = self._context, context
         self._coverage.switch_context(context)
         return before

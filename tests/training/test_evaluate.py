@@ -92,6 +92,13 @@ def test_every_number_equals_a_loop_over_tasks(evaluated, file, split):
                 assert row["accuracy"] == pytest.approx(float(accuracy), abs=1e-6)
 
 
+def test_numbers_have_six_digits(evaluated):
+    """Of 24 bits a float has seven; the last differs between machines."""
+    rows = pd.read_csv(evaluated[2] / "evaluation.csv", comment="#", dtype=str)
+    digits = rows["loss"].str.partition("e")[0].str.replace(".", "").str.lstrip("0").str.len()
+    assert digits.max() == 6
+
+
 def test_says_what_the_numbers_come_from(evaluated):
     job, data, out = evaluated
     origin = json.loads((out / "evaluation.csv").read_text().splitlines()[0][2:])

@@ -43,6 +43,8 @@ def test_leaves_weights_curve_and_record(job, data, tmp_path):
     train(job, data, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(OUTPUTS)
     curve = pd.read_csv(tmp_path / "out" / "curve.csv")
+    columns = "iteration train_loss train_accuracy validation_loss validation_accuracy seconds"
+    assert curve.columns.tolist() == columns.split()
     assert curve["iteration"].tolist() == [4, 8, 10]
     assert curve[["train_loss", "validation_loss"]].gt(0).all(axis=None)
     assert curve[["train_accuracy", "validation_accuracy"]].stack().between(0, 1).all()
