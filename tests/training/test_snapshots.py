@@ -186,7 +186,12 @@ def test_are_evaluated_while_the_training_goes_on(job, glyphs, tmp_path, at_iter
 
 def test_of_a_training_that_was_to_be_shorter_are_evaluated(job, glyphs, tmp_path):
     train(changed(job, "settings", iterations=4), glyphs, tmp_path / "out")
+    half = tmp_path / "out" / ".evaluation-iteration-3.csv.4711.part"
+    half.write_bytes(b"half")  # of a process that was killed
     evaluate_snapshot(job, glyphs, tmp_path / "out", 3)
+    assert not half.exists()
+    with pytest.raises(UserError, match=r"best\.safetensors was trained with iterations: 4"):
+        evaluate(job, glyphs, tmp_path / "out")
     other = changed(job, "settings", inner_step_size=0.1)
     with pytest.raises(UserError, match=r"iteration-3.safetensors was trained with inner_step_si"):
         evaluate_snapshot(other, glyphs, tmp_path / "out", 3)

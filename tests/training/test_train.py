@@ -59,7 +59,11 @@ def test_leaves_weights_curve_and_record(job, data, tmp_path):
 
 
 def test_a_finished_training_is_placed_again(job, data, tmp_path, at_iteration):
+    half = tmp_path / "out" / ".curve.csv.4711.part"
+    half.parent.mkdir()
+    half.write_bytes(b"half")  # of a process that was killed
     train(job, data, tmp_path / "out")
+    assert not half.exists()
     whole = files(tmp_path / "out")
     shutil.rmtree(tmp_path / "out")  # as Snakemake does, if it was killed before it noted the end
     train(job, data, tmp_path / "out")
