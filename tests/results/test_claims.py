@@ -159,6 +159,16 @@ def test_steps_that_change_nothing_neither_improve_nor_overfit():
     assert holds.verdict == Verdict.REPRODUCED
 
 
+@pytest.mark.parametrize("trained", [10, 11])
+def test_without_more_steps_than_trained_nothing_is_said(trained):
+    settings = config(methods=("maml",))
+    made = cell(settings, OMNIGLOT, "maml", 97.0, by_step=0.1)
+    raw = settings.model_dump(exclude_unset=True)
+    raw["experiments"][OMNIGLOT]["inner_steps"] = trained  # of ten that are measured
+    found = list(claims.more_steps(type(settings).model_validate(raw), [made]))
+    assert [each.verdict for each in found] == [Verdict.NOT_RUN] * 2
+
+
 def test_steps_that_overfit():
     improves, holds = steps(-0.1)
     assert improves.verdict == holds.verdict == Verdict.NOT_REPRODUCED

@@ -83,6 +83,17 @@ def test_the_interval_is_that_of_the_rounds(tmp_path):
     )
 
 
+def test_an_arm_that_was_not_timed_is_not_run_and_the_others_are_judged(tmp_path):
+    config = configured({"cost": {"methods": list(ALL)}})
+    write(config, tmp_path, dict.fromkeys(ALL, 1.0))
+    file = tmp_path / "cost" / "iteration.csv"
+    table = pd.read_csv(file)
+    table[table["method"] != "fomaml"].to_csv(file, index=False)
+    found = {finding.part: finding.verdict for finding in findings(config, tmp_path)}
+    assert found["dropout: MAML, gradient dropout, beside MAML"] != Verdict.NOT_RUN
+    assert found["first-order: MAML, first-order, beside MAML"] == Verdict.NOT_RUN
+
+
 def test_another_meta_batch_only_suggests(tmp_path):
     found = judged(
         tmp_path,
