@@ -190,6 +190,14 @@ def test_a_step_zero_below_the_panel_is_said(drawn, tmp_path):
     assert f"step 0: {before:.0f} %" in texts(figure)
 
 
+def test_steps_zero_that_lie_apart_are_both_said(drawn, tmp_path):
+    _, _, figure = drawn(curves.accuracy_by_step, select([OMNIGLOT], PAIR, [0]))
+    before = sorted(answers(tmp_path, OMNIGLOT, method, step=0).mean() for method in PAIR)
+    lowest, highest = (f"{value:.0f}" for value in before)
+    assert lowest != highest
+    assert f"step 0: {lowest} to {highest} %" in texts(figure)
+
+
 def test_ours_stand_beside_the_papers(drawn, tmp_path):
     config, _, figure = drawn(comparisons.paper_comparison, select([OMNIGLOT, MINI], PAIR, [0, 1]))
     omniglot, mini = panels(figure)
