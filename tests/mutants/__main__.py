@@ -139,27 +139,16 @@ def _room(
 
 
 def _tests(mutant: Mutant, reach: Reach) -> list[str]:
-    """Return the tests that reach a mistake, the module's own first and then the fastest.
-
-    A fixture that several tests share reaches lines in the first of them: so those with its
-    parameters, in the same file, belong to it.
-    """
+    """Return the tests that reach a mistake, the module's own first and then the fastest."""
     lines = reach["lines"].get(mutant.module, {})
     in_function = "(" in mutant.place
     at = map(str, mutant.lines) if in_function else lines
     tests = {test for line in at for test in lines.get(line, [])}
     if not tests and not in_function:  # a module of names alone, which is run as it is imported
         tests = set(reach["seconds"])
-    sharing = {_file_and_parameters(test) for test in tests}
-    tests |= {test for test in reach["seconds"] if _file_and_parameters(test) in sharing}
     own, others = own_first(mutant, sorted(tests, key=reach["seconds"].get))
     until = itertools.accumulate(map(reach["seconds"].get, [*own, *others]))
     return [test for test, end in zip([*own, *others], until, strict=True) if end <= ENOUGH]
-
-
-def _file_and_parameters(test: str) -> tuple[str, str]:
-    """Return ``tests/test_a.py`` and ``b]`` of ``tests/test_a.py::test_c[b]``."""
-    return test.partition("::")[0], test.partition("[")[2]
 
 
 def _tested() -> list[Path]:
